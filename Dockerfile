@@ -1,17 +1,29 @@
-# syntax=docker/dockerfile:1
+# syntax=docker/dockerfile:1.17
 
-FROM rust:1-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 # What .dockerignore lets through.
 COPY . .
 # The caches keep a second build from fetching and compiling every dependency again; they are no part of the image,
-# hence the copy.
+# hence the copies. The debug information is three quarters of the binary, and goes to a file of its own.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --bin tenure \
-    && cp target/release/tenure /usr/local/bin/tenure
+    && objcopy --only-keep-debug target/release/tenure /usr/local/lib/tenure.debug \
+    && objcopy --strip-debug --add-gnu-debuglink=/usr/local/lib/tenure.debug target/release/tenure /usr/local/bin/tenure
 
-FROM debian:bookworm-slim
+# The debug information, for gdb and perf: docker build --target debug --output . .
+FROM scratch AS debug
+COPY --from=build /usr/local/lib/tenure.debug /tenure.debug
+
+FROM debian:12.11-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Tenure" \
+      org.opencontainers.image.description="Knows which partner may enter whose account, and who is billed for what" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 # The certificates are what connections to PostgreSQL and RabbitMQ over TLS are checked against.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \

@@ -32,6 +32,10 @@ lint:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     typos
 
+# The Debian package: needs cargo-deb
+package *args:
+    config/debian/package {{ args }}
+
 # Throughput and latency, compared with a baseline: about nine minutes on two idle cores
 bench *args:
     cargo bench --bench throughput -- {{ args }}

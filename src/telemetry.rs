@@ -168,7 +168,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_policy_held_back",
         Unit::Count,
-        "1 while the policy in this worker's settings waits for `tenure policy --confirm` or until the clock is right, else 0",
+        "1 while the policy in this worker's settings waits for `tenure policy apply` or until the clock is right, else 0",
     ),
     (
         Gauge,

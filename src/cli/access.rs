@@ -7,11 +7,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::access::Decision;
 use crate::domain::id::check_id;
 use crate::domain::time::rfc3339;
-use crate::domain::{Action, ClientKey, Event, Id};
+use crate::domain::{Action, ClientKey, Id};
 use crate::engine::{Question, Resource};
 
 #[derive(Debug, Args)]
@@ -32,9 +33,9 @@ pub struct AccessArgs {
     /// Decide whether the partner may perform this action [default: whether it may enter the account]
     #[arg(long)]
     action: Option<String>,
-    /// Decide as of this moment (RFC 3339), past or future [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<DateTime<Utc>>,
+    /// Decide as of this moment, past or future [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
 }
 
 /// A decision in JSON.
@@ -53,8 +54,8 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
         .as_deref()
         .map(|name| context.settings.actions.read(name));
     let action = action.transpose().map_err(usage)?;
-    let questions = questions(&args, action.as_ref())?;
     let engine = context.engine().await?;
+    let questions = questions(&args, action.as_ref(), engine.now())?;
     let answers = engine.decide_all(&questions).await?;
     let lines: Vec<Line> = questions
         .iter()
@@ -68,7 +69,7 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
             decision: &answer.decision,
         })
         .collect();
-    if context.json {
+    if context.is_json() {
         for line in &lines {
             output::json(line)?;
         }
@@ -94,7 +95,7 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
         "assured",
         "decided at",
     ];
-    output::line(output::table(&head, rows));
+    context.print_rows(&head, rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,11 +107,15 @@ fn assured(decision: &Decision) -> String {
     }
 }
 
-fn questions(args: &AccessArgs, action: Option<&Action>) -> anyhow::Result<Vec<Question>> {
+fn questions(
+    args: &AccessArgs,
+    action: Option<&Action>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<Question>> {
     let question = |resource| Question {
         resource,
         action: action.cloned(),
-        at: args.at.map(Event::truncate),
+        at: args.at.map(|at| at.resolve(now)),
     };
     if let (Some(account), Some(partner)) = (&args.account, &args.partner) {
         check_id("partner", partner).map_err(usage)?;

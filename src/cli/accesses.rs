@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::context::{Context, UsageError};
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::id::{IdError, check_id};
 use crate::domain::time::rfc3339;
@@ -24,12 +24,12 @@ pub struct AccessesArgs {
     /// Only entries of clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// Only entries at or after this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    since: Option<DateTime<Utc>>,
-    /// Only entries before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    until: Option<DateTime<Utc>>,
+    /// Only entries at or after this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    since: Option<Moment>,
+    /// Only entries before this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    until: Option<Moment>,
     /// List at most N entries
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -44,8 +44,8 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
     }
     let engine = context.engine().await?;
     let filter = AccessFilter {
-        since: args.since,
-        until: args.until,
+        since: args.since.map(|since| since.resolve(engine.now())),
+        until: args.until.map(|until| until.resolve(engine.now())),
     };
     let mut left = args.limit.unwrap_or(usize::MAX);
     let (mut is_first, mut after) = (true, None);
@@ -66,14 +66,19 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
             return Ok(ExitCode::FAILURE);
         };
         left -= page.accesses.len();
-        if context.json {
+        if context.is_json() {
             for access in &page.accesses {
                 output::json(access)?;
             }
         } else if is_first || !page.accesses.is_empty() {
             // A table for each page: the whole log may not fit into memory.
             let head = ["time", "client", "by", "user", "actor", "refusal", "source", "id"];
-            output::line(output::table(&head, page.accesses.iter().map(row)));
+            let rows = page.accesses.iter().map(row);
+            if is_first {
+                context.print_rows(&head, rows)?;
+            } else {
+                context.print_more_rows(&head, rows)?;
+            }
         }
         is_first = false;
         after = page.next;
@@ -82,7 +87,7 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
         }
     }
     let status = status(&engine).await?;
-    if context.json {
+    if !context.is_table() {
         if engine.access_log().is_none() {
             output::error_line(status);
         }

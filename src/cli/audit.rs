@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
 use super::context::Context;
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::time::rfc3339;
 use crate::store::{AuditFilter, AuditRecord};
@@ -16,12 +16,12 @@ use crate::store::{AuditFilter, AuditRecord};
     after_help = "Examples:\n  tenure audit --since 2026-03-01T00:00:00Z\n  tenure audit --action sweep --by ann"
 )]
 pub struct AuditArgs {
-    /// Only entries at or after this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    since: Option<DateTime<Utc>>,
-    /// Only entries before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    until: Option<DateTime<Utc>>,
+    /// Only entries at or after this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    since: Option<Moment>,
+    /// Only entries before this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    until: Option<Moment>,
     /// Only what this token or user did
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -39,8 +39,8 @@ const PAGE: u32 = 500;
 pub async fn run(context: &Context, args: AuditArgs) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let filter = AuditFilter {
-        since: args.since,
-        until: args.until,
+        since: args.since.map(|since| since.resolve(engine.now())),
+        until: args.until.map(|until| until.resolve(engine.now())),
         who: args.by,
         action: args.action,
     };
@@ -58,14 +58,14 @@ pub async fn run(context: &Context, args: AuditArgs) -> anyhow::Result<ExitCode>
             break;
         }
     }
-    if context.json {
+    if context.is_json() {
         for record in &entries {
             output::json(record)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let head = ["time", "who", "how", "action", "target", "reason", "details"];
-    output::line(output::table(&head, entries.into_iter().map(row)));
+    context.print_rows(&head, entries.into_iter().map(row))?;
     Ok(ExitCode::SUCCESS)
 }
 

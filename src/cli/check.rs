@@ -179,7 +179,7 @@ pub async fn check(context: &Context, args: CheckArgs) -> anyhow::Result<ExitCod
             sums.count(&examined);
             let checked = Checked::of(&examined);
             bar.suspend(|| {
-                if context.json {
+                if context.is_json() {
                     output::json(&checked)
                 } else {
                     output::line(checked.line());
@@ -193,7 +193,7 @@ pub async fn check(context: &Context, args: CheckArgs) -> anyhow::Result<ExitCod
     dry_run.close().await;
     // Before a read error, print what is known of the events before it.
     let read = reading.await?;
-    if !context.json {
+    if !context.is_json() {
         output::line(sums.line());
     }
     read?;

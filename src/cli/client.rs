@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::context::{Context, UsageError};
 use super::key::KeyArgs;
+use super::moment::{Moment, parse_moment};
 use super::output::{self, Safe};
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
@@ -28,9 +29,9 @@ pub enum ClientCommand {
 pub struct ShowArgs {
     #[command(flatten)]
     client: KeyArgs,
-    /// Show the client as of this moment (RFC 3339), past or future [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<DateTime<Utc>>,
+    /// Show the client as of this moment, past or future [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
     /// Also show the client's journal; with --json, it follows the client, one object per line
     #[arg(long)]
     journal: bool,
@@ -62,9 +63,9 @@ pub struct ListArgs {
     /// Only clients whose partner has an open request for access
     #[arg(long)]
     requested: bool,
-    /// Only clients whose access expires before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    expires_before: Option<DateTime<Utc>>,
+    /// Only clients whose access expires before this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    expires_before: Option<Moment>,
     /// Only clients that are billable (true), or that are not (false)
     #[arg(long, value_name = "BOOL")]
     billable: Option<bool>,
@@ -102,8 +103,9 @@ pub async fn run(context: &Context, command: ClientCommand) -> anyhow::Result<Ex
 async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     let key = args.client.key()?;
     let engine = context.engine().await?;
-    let Some(view) = engine.client(&key, args.at).await? else {
-        output::error_line(match args.at {
+    let at = args.at.map(|at| at.resolve(engine.now()));
+    let Some(view) = engine.client(&key, at).await? else {
+        output::error_line(match at {
             Some(at) => format!("client {key} did not exist at {}", rfc3339(at)),
             None => format!("unknown client {key}; `tenure client list` lists the clients"),
         });
@@ -112,14 +114,13 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     let journal = if args.journal {
         let lines = engine.journal(&key, 0, u32::MAX).await?;
         let upto = |line: &JournalLine| {
-            args.at
-                .is_none_or(|at| DateTime::parse_from_rfc3339(&line.time).is_ok_and(|time| time <= at))
+            at.is_none_or(|at| DateTime::parse_from_rfc3339(&line.time).is_ok_and(|time| time <= at))
         };
         lines.into_iter().filter(upto).collect()
     } else {
         Vec::new()
     };
-    if context.json {
+    if context.is_json() {
         output::json(&view)?;
         for line in &journal {
             output::json(line)?;
@@ -139,8 +140,8 @@ const PAGE: usize = 1_000;
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut left = args.limit.unwrap_or(usize::MAX);
     let is_counted = args.count;
-    let request = search_request(args)?;
     let engine = context.engine().await?;
+    let request = search_request(args, engine.now())?;
     if is_counted {
         return count(context, &engine, &request).await;
     }
@@ -148,7 +149,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     while left > 0 {
         let found = engine.search(&request, after.as_ref(), left.min(PAGE)).await?;
         left -= found.clients.len();
-        if context.json {
+        if context.is_json() {
             for client in &found.clients {
                 output::json(client)?;
             }
@@ -160,11 +161,10 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    if context.json {
+    if context.is_json() {
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(list_table(&clients));
-    output::line(output::counted(clients.len(), "client"));
+    print_list(context, &clients)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -176,7 +176,7 @@ async fn count(context: &Context, engine: &Engine, request: &SearchRequest) -> a
         counts.extend(more);
         after = next;
     }
-    if context.json {
+    if context.is_json() {
         output::json(&counts)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -192,12 +192,14 @@ async fn count(context: &Context, engine: &Engine, request: &SearchRequest) -> a
             .into_iter()
             .map(move |(status, clients)| vec![facet.to_owned(), status, clients.to_string()])
     });
-    output::line(output::table(&["facet", "status", "clients"], rows));
-    output::line(output::counted(facets.clients, "client"));
+    context.print_rows(&["facet", "status", "clients"], rows)?;
+    if context.is_table() {
+        output::line(output::counted(facets.clients, "client"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn search_request(args: ListArgs) -> Result<SearchRequest, UsageError> {
+fn search_request(args: ListArgs, now: DateTime<Utc>) -> Result<SearchRequest, UsageError> {
     let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
     let name = args.name.map(Name::try_from).transpose();
     let account = args.account.map(Id::try_from).transpose();
@@ -227,36 +229,39 @@ fn search_request(args: ListArgs) -> Result<SearchRequest, UsageError> {
         id_prefix: args.prefix,
         name: name.map_err(|error| usage(&error))?,
         request_open: args.requested,
-        expires_before: args.expires_before,
+        expires_before: args.expires_before.map(|before| before.resolve(now)),
         billable: args.billable,
         visible: args.visible,
         account: account.map_err(|error| usage(&error))?,
     })
 }
 
-fn list_table(clients: &[ClientView]) -> Safe {
-    output::table(
-        &[
-            "client",
-            "name",
-            "link",
-            "service",
-            "access",
-            "expires",
-            "last accessed",
-        ],
-        clients.iter().map(|client| {
-            vec![
-                format!("{}/{}", client.partner, client.client),
-                output::words(client.name.as_deref()),
-                output::words(client.link.map(LinkStatus::as_str)),
-                output::words(client.service.map(ServiceStatus::as_str)),
-                client.access.to_string(),
-                output::moment(client.expires_at),
-                output::moment(client.last_accessed_at),
-            ]
-        }),
-    )
+fn print_list(context: &Context, clients: &[ClientView]) -> anyhow::Result<()> {
+    let head = [
+        "client",
+        "name",
+        "link",
+        "service",
+        "access",
+        "expires",
+        "last accessed",
+    ];
+    let rows = clients.iter().map(|client| {
+        vec![
+            format!("{}/{}", client.partner, client.client),
+            output::words(client.name.as_deref()),
+            output::words(client.link.map(LinkStatus::as_str)),
+            output::words(client.service.map(ServiceStatus::as_str)),
+            client.access.to_string(),
+            output::moment(client.expires_at),
+            output::moment(client.last_accessed_at),
+        ]
+    });
+    context.print_rows(&head, rows)?;
+    if context.is_table() {
+        output::line(output::counted(clients.len(), "client"));
+    }
+    Ok(())
 }
 
 /// All fields of a client, one per row.

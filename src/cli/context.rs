@@ -7,6 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::csv::Cell;
+use super::output::{Format, Safe};
 use super::{operator, output};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Settings, StoreUrl};
@@ -25,20 +27,63 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Context {
     pub settings: Settings,
-    pub json: bool,
+    format: Format,
     /// Why, as the operator says.
     reason: Option<String>,
     opened: OnceLock<Arc<dyn Store>>,
 }
 
 impl Context {
-    pub fn new(file: Option<&Path>, json: bool, reason: Option<String>) -> anyhow::Result<Self> {
+    pub fn new(file: Option<&Path>, format: Format, reason: Option<String>) -> anyhow::Result<Self> {
         Ok(Self {
             settings: Settings::load(file, crate::config::environment())?,
-            json,
+            format,
             reason,
             opened: OnceLock::new(),
         })
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    pub fn is_csv(&self) -> bool {
+        self.format == Format::Csv
+    }
+
+    pub fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Prints a table, or its header and rows as comma-separated values.
+    pub fn print_rows<C: Into<Safe>>(
+        &self,
+        head: &[&str],
+        rows: impl IntoIterator<Item = Vec<C>>,
+    ) -> anyhow::Result<()> {
+        if self.is_csv() {
+            let head = head.iter().map(|heading| heading.replace(' ', "_"));
+            output::csv(&head.map(Cell::from).collect::<Vec<_>>())?;
+            return self.print_more_rows(&[], rows);
+        }
+        output::line(output::table(head, rows));
+        Ok(())
+    }
+
+    /// Prints another table of the same list, or the rows that follow as comma-separated values.
+    pub fn print_more_rows<C: Into<Safe>>(
+        &self,
+        head: &[&str],
+        rows: impl IntoIterator<Item = Vec<C>>,
+    ) -> anyhow::Result<()> {
+        if !self.is_csv() {
+            return self.print_rows(head, rows);
+        }
+        for row in rows {
+            let cells: Vec<Cell> = row.into_iter().map(|cell| csv_cell(&cell.into())).collect();
+            output::csv(&cells)?;
+        }
+        Ok(())
     }
 
     /// A decoder for events read at this moment.
@@ -161,9 +206,17 @@ impl Context {
         if !engine.is_latest_policy(&self.settings.policy()).await? {
             output::error_line(
                 "the policy in these settings differs from the one in effect; to put it into effect, run `tenure run` or \
-                 `tenure policy --confirm` with these settings",
+                 `tenure policy apply` with these settings",
             );
         }
         Ok(())
+    }
+}
+
+/// The dash of an empty cell is for people.
+fn csv_cell(text: &Safe) -> Cell {
+    match text.to_string().as_str() {
+        "-" => Cell::from(""),
+        text => Cell::from(text),
     }
 }

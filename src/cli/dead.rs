@@ -70,7 +70,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         StatusArg::Discarded => DeadLetterStatus::Discarded,
     });
     let lines = all(engine.store().as_ref(), &DeadLetterFilter { status }).await?;
-    if context.json {
+    if context.is_json() {
         for line in &lines {
             output::json(&DeadLetterView::from(line.clone()))?;
         }
@@ -86,11 +86,10 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             line.reason.clone(),
         ]
     });
-    output::line(output::table(
-        &["id", "status", "last seen", "times", "origin", "reason"],
-        rows,
-    ));
-    output::line(output::counted(lines.len(), "dead letter"));
+    context.print_rows(&["id", "status", "last seen", "times", "origin", "reason"], rows)?;
+    if context.is_table() {
+        output::line(output::counted(lines.len(), "dead letter"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -100,7 +99,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         output::error_line(format!("no dead letter {id}; `tenure dead list` lists them"));
         return Ok(ExitCode::FAILURE);
     };
-    if context.json {
+    if context.is_json() {
         output::json(&DeadLetterDetails::from(record))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -138,7 +137,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
     let body = String::from_utf8_lossy(&record.dead_letter.body);
     rows.push(vec!["body".into(), Safe::lines(body.split('\n'))]);
-    output::line(output::table(&["field", "value"], rows));
+    context.print_rows(&["field", "value"], rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -219,7 +218,7 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
 
 /// Prints the outcome of one dead letter.
 fn print_outcome(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Result<()> {
-    if context.json {
+    if context.is_json() {
         return output::json(&json!({ "id": id, "outcome": outcome, "reason": reason }));
     }
     output::line(match reason {

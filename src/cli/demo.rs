@@ -108,7 +108,7 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     let featured = featured_client(&engine).await?;
     summary.featured_client = featured.to_string();
     summary.seconds = started.elapsed().as_secs_f64();
-    if context.json {
+    if context.is_json() {
         output::json(&summary)?;
     } else {
         report::print(&engine, &summary, &featured).await?;
@@ -139,7 +139,7 @@ fn served(context: &Context, path: &Path, port: Option<u16>) -> anyhow::Result<S
 /// Serves HTTP on the store of the demo until a signal, and prints the address.
 async fn serve(context: &Context, settings: Settings, store: Arc<dyn Store>) -> anyhow::Result<()> {
     let announce = |address| {
-        if context.json {
+        if context.is_json() {
             output::line(output::json_line(&json!({ "url": format!("http://{address}") })));
         } else {
             output::line(format!(

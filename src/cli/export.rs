@@ -22,17 +22,16 @@ Workers can keep running: the export shows the store at one moment. What they wr
 them first when the new store is to take over.
 
 Examples:
-  tenure export --output tenure.export
+  tenure export tenure.export
   tenure export | gzip > tenure.export.gz")]
 pub struct ExportArgs {
     /// File to write; an existing file is replaced [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    file: Option<PathBuf>,
 }
 
 pub async fn export(context: &Context, args: ExportArgs) -> anyhow::Result<ExitCode> {
     let store = context.current_store().await?;
-    let mut sink = Sink::open(args.output.as_deref())?;
+    let mut sink = Sink::open(args.file.as_deref())?;
     let (sender, mut pages) = mpsc::channel(1);
     let (kind, exporting) = (
         store.kind(),
@@ -63,7 +62,7 @@ pub async fn export(context: &Context, args: ExportArgs) -> anyhow::Result<ExitC
     exported?;
     let (last, counts) = writer.end()?;
     sink.line(&last);
-    sink.end(context.json, &counts)
+    sink.end(context.is_json(), &counts)
 }
 
 /// Where the lines go. After a failure nothing more is written.

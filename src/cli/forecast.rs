@@ -8,26 +8,23 @@ use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::csv::Cell;
+use super::moment::{Until, parse_until};
 use super::output::{self, Safe};
-use super::until::{Until, parse_until};
 use crate::domain::id::check_id;
 use crate::domain::time::{rfc3339, serialize};
 use crate::engine::{ClientForecast, Engine, ExpectedChange, ForecastDay, ForecastDays, ForecastRequest};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tenure forecast\n  tenure forecast --partner acme --until 90d\n  tenure forecast --csv > forecast.csv"
+    after_help = "Examples:\n  tenure forecast\n  tenure forecast --partner acme --until 90d\n  tenure forecast -o csv > forecast.csv"
 )]
 pub struct ForecastArgs {
     /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// The end of the forecast: a time from now (30d), or a moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", default_value = "30d", value_parser = parse_until)]
+    /// The end of the forecast: a time from now (30d), or a moment
+    #[arg(long, value_name = "DURATION|TIME", default_value = "30d", value_parser = parse_until, allow_hyphen_values = true)]
     until: Until,
-    /// Print comma-separated values, one line for each change
-    #[arg(long)]
-    csv: bool,
 }
 
 /// Clients of a page.
@@ -51,19 +48,16 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
     if let Some(partner) = &args.partner {
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
-    if args.csv && context.json {
-        return Err(UsageError("--csv and --json exclude each other".into()).into());
-    }
     let engine = context.engine().await?;
     let until = args.until.moment(engine.now());
-    if args.csv {
+    if context.is_csv() {
         output::csv(&HEAD.map(Cell::from))?;
     }
     let mut listed: Vec<(String, ExpectedChange)> = Vec::new();
     let forecast = each(&engine, args.partner, until, |client| {
-        if context.json {
+        if context.is_json() {
             output::json(&client)?;
-        } else if args.csv {
+        } else if context.is_csv() {
             print_csv(&client)?;
         } else {
             let room = MAX_LISTED.saturating_sub(listed.len());
@@ -73,9 +67,9 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
         Ok(())
     })
     .await?;
-    if context.json {
+    if context.is_json() {
         output::json(&forecast)?;
-    } else if !args.csv {
+    } else if !context.is_csv() {
         print_tables(&forecast, &listed);
     }
     Ok(ExitCode::SUCCESS)
@@ -156,7 +150,7 @@ fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {
         let unlisted = forecast.changes - listed.len() as u64;
         if unlisted > 0 {
             output::line(format!(
-                "and {}: use --json or --csv for all",
+                "and {}: --output json or csv lists all",
                 output::counted(unlisted, "more change")
             ));
         }

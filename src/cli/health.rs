@@ -45,7 +45,7 @@ pub async fn run(context: &Context, args: HealthArgs) -> anyhow::Result<ExitCode
             )
         })?
         .with_context(|| format!("cannot ask the worker at {address}; check that it runs and http.listen"))?;
-    if context.json {
+    if context.is_json() {
         output::json(&answer)?;
     } else {
         output::line(if status.is_success() {

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::context::Context;
 use super::key::KeyArgs;
+use super::moment::{Until, parse_until};
 use super::output::{self, Safe};
-use super::until::{Until, parse_until};
 use crate::domain::ActorKind;
 use crate::domain::time::rfc3339;
 use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryRequest};
@@ -16,8 +16,8 @@ use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryRequest};
 pub struct HistoryArgs {
     #[command(flatten)]
     client: KeyArgs,
-    /// Also show what timers will change if no event arrives, for this duration (30d) or up to this moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_until)]
+    /// Also show what timers will change if no event arrives, for this duration (30d) or up to this moment
+    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_until, allow_hyphen_values = true)]
     until: Option<Until>,
 }
 
@@ -34,22 +34,22 @@ pub async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<ExitCod
         ));
         return Ok(ExitCode::FAILURE);
     };
-    if context.json {
+    if context.is_json() {
         for entry in &history.entries {
             output::json(entry)?;
         }
     } else {
-        output::line(table(&history.entries));
+        context.print_rows(
+            &["time", "what happened", "changes"],
+            history.entries.iter().map(row),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(entries: &[HistoryEntry]) -> Safe {
-    let rows = entries.iter().map(|entry| {
-        let changes = entry.changes.iter().map(sentence);
-        vec![Safe::from(rfc3339(entry.time)), what(entry), Safe::lines(changes)]
-    });
-    output::table(&["time", "what happened", "changes"], rows.collect::<Vec<_>>())
+fn row(entry: &HistoryEntry) -> Vec<Safe> {
+    let changes = entry.changes.iter().map(sentence);
+    vec![Safe::from(rfc3339(entry.time)), what(entry), Safe::lines(changes)]
 }
 
 fn what(entry: &HistoryEntry) -> Safe {

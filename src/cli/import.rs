@@ -55,7 +55,7 @@ pub async fn import(context: &Context, args: ImportArgs) -> anyhow::Result<ExitC
     lines.bar.finish_and_clear();
     let entry = context.entry("import", Some(name.clone()), json!({ "records": counts }));
     store.record_audit(&entry).await?;
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "records": counts }))?;
     } else {
         output::line(format!(

@@ -128,7 +128,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     bar.finish_and_clear();
     // Before a read error, print the outcomes of the events before it.
     let read = reading.await?;
-    if context.json {
+    if context.is_json() {
         output::json(&tally)?;
     } else {
         print(&tally);
@@ -147,7 +147,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
             tally.refused(),
             output::counted(tally.dead, "dead letter")
         ));
-    } else if tally.lines == 0 && !context.json {
+    } else if tally.lines == 0 && !context.is_json() {
         output::error_line(format!("{name} is empty"));
     }
     Ok(if is_all_dead || is_strict_failure {

@@ -1,23 +1,25 @@
-//! `tenure lanes`: the watermark of each lane.
+//! `tenure lanes list`: the watermark of each lane.
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::Subcommand;
 
 use super::context::Context;
 use super::output;
 
-#[derive(Debug, Args)]
-pub struct LanesArgs {
+#[derive(Debug, Subcommand)]
+pub enum LanesCommand {
+    /// Show the watermark of each lane; timers fire up to the lowest one
+    List,
     /// Remove all lanes, so that timers no longer wait for events from RabbitMQ
     ///
     /// Use this only when no worker will read from RabbitMQ again.
-    #[arg(long)]
-    remove: bool,
+    Remove,
 }
 
-pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode> {
-    let engine = if args.remove {
+pub async fn run(context: &Context, command: LanesCommand) -> anyhow::Result<ExitCode> {
+    let is_removal = matches!(command, LanesCommand::Remove);
+    let engine = if is_removal {
         let engine = context.maintaining_engine().await?;
         engine.operator(&context.asked_authority()).remove_lanes().await?;
         engine
@@ -25,7 +27,7 @@ pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode>
         context.engine().await?
     };
     let lanes = engine.store().lanes().await?;
-    if context.json {
+    if context.is_json() {
         for lane in &lanes {
             output::json(lane)?;
         }
@@ -42,6 +44,6 @@ pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode>
             output::words(lag.as_deref()),
         ]
     });
-    output::line(output::table(&["lane", "watermark", "lag"], rows));
+    context.print_rows(&["lane", "watermark", "lag"], rows)?;
     Ok(ExitCode::SUCCESS)
 }

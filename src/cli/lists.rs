@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::context::{Context, UsageError};
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::link::LinkStatus;
 use crate::domain::time::rfc3339;
@@ -37,12 +37,12 @@ pub struct RefusalsArgs {
     /// Only events of this source
     #[arg(long)]
     source: Option<String>,
-    /// Only events at or after this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    from: Option<DateTime<Utc>>,
-    /// Only events before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    until: Option<DateTime<Utc>>,
+    /// Only events at or after this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    from: Option<Moment>,
+    /// Only events before this moment
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    until: Option<Moment>,
     /// List at most N refusals
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -68,7 +68,7 @@ pub async fn partners(context: &Context, args: PartnersArgs) -> anyhow::Result<E
     while left > 0 {
         let (found, next) = engine.partners(after.as_deref(), page(left)).await?;
         left -= found.len();
-        if context.json {
+        if context.is_json() {
             for partner in &found {
                 output::json(partner)?;
             }
@@ -80,7 +80,7 @@ pub async fn partners(context: &Context, args: PartnersArgs) -> anyhow::Result<E
             break;
         }
     }
-    if context.json {
+    if context.is_json() {
         return Ok(ExitCode::SUCCESS);
     }
     let counts = |counts: &std::collections::BTreeMap<String, i64>| {
@@ -100,8 +100,10 @@ pub async fn partners(context: &Context, args: PartnersArgs) -> anyhow::Result<E
         ]
     });
     let head = ["partner", "clients", "link", "service", "access"];
-    output::line(output::table(&head, rows));
-    output::line(output::counted(partners.len(), "partner"));
+    context.print_rows(&head, rows)?;
+    if context.is_table() {
+        output::line(output::counted(partners.len(), "partner"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,7 +122,7 @@ pub async fn account(context: &Context, args: AccountArgs) -> anyhow::Result<Exi
             break;
         }
     }
-    if context.json {
+    if context.is_json() {
         for partner in &partners {
             output::json(partner)?;
         }
@@ -137,7 +139,7 @@ pub async fn account(context: &Context, args: AccountArgs) -> anyhow::Result<Exi
         ]
     });
     let head = ["client", "name", "link", "access", "expires", "requested"];
-    output::line(output::table(&head, rows));
+    context.print_rows(&head, rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -146,15 +148,15 @@ pub async fn refusals(context: &Context, args: RefusalsArgs) -> anyhow::Result<E
     let filter = RefusalFilter {
         code: args.code.as_deref().and_then(Refusal::from_code),
         source: args.source,
-        from: args.from,
-        until: args.until,
+        from: args.from.map(|from| from.resolve(engine.now())),
+        until: args.until.map(|until| until.resolve(engine.now())),
     };
     let mut left = args.limit.unwrap_or(usize::MAX);
     let (mut refusals, mut after) = (Vec::new(), None);
     while left > 0 {
         let (found, next) = engine.refusals(&filter, after.as_ref(), page(left)).await?;
         left -= found.len();
-        if context.json {
+        if context.is_json() {
             for refusal in &found {
                 output::json(refusal)?;
             }
@@ -166,7 +168,7 @@ pub async fn refusals(context: &Context, args: RefusalsArgs) -> anyhow::Result<E
             break;
         }
     }
-    if context.json {
+    if context.is_json() {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = refusals.iter().map(|refusal| {
@@ -180,7 +182,9 @@ pub async fn refusals(context: &Context, args: RefusalsArgs) -> anyhow::Result<E
         ]
     });
     let head = ["time", "client", "type", "code", "source", "id"];
-    output::line(output::table(&head, rows));
-    output::line(output::counted(refusals.len(), "refusal"));
+    context.print_rows(&head, rows)?;
+    if context.is_table() {
+        output::line(output::counted(refusals.len(), "refusal"));
+    }
     Ok(ExitCode::SUCCESS)
 }

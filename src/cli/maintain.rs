@@ -10,7 +10,7 @@ use super::output::{self, Safe};
 pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     store.migrate().await?;
-    if context.json {
+    if context.is_json() {
         output::json(&serde_json::json!({ "store": store.kind(), "migrated": true }))?;
     } else {
         output::line(format!("the schema of the {} store is up to date", store.kind()));
@@ -26,7 +26,7 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     let entry = context.entry("restored", None, json!({ "epoch": epoch }));
     store.record_audit(&entry).await?;
     let waiting = store.count_unpublished().await?;
-    if context.json {
+    if context.is_json() {
         output::json(&serde_json::json!({ "epoch": format!("{epoch:019}"), "waiting": waiting }))?;
     } else {
         output::line(format!(
@@ -37,7 +37,7 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 pub fn config(context: &Context) -> anyhow::Result<ExitCode> {
-    if context.json {
+    if context.is_json() {
         output::json(&context.settings.redacted())?;
     } else {
         output::line(Safe::lines(context.settings.redacted_toml().lines()));

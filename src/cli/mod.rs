@@ -23,6 +23,7 @@ mod lanes;
 mod lines;
 mod lists;
 mod maintain;
+mod moment;
 mod operator;
 mod output;
 mod policy;
@@ -33,13 +34,13 @@ mod replay;
 mod run;
 mod schema;
 mod shell;
+mod shell_files;
 mod sources;
 mod statement;
 mod stop;
 mod subscribe;
 mod sweep;
 mod sweep_runs;
-mod until;
 mod verify;
 mod webhook;
 mod what_if;
@@ -48,7 +49,7 @@ mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::broker::BrokerError;
 use crate::config::SettingsError;
@@ -57,6 +58,7 @@ use crate::store::StoreError;
 use crate::worker::WorkerError;
 use context::Context;
 pub use context::UsageError;
+use output::Format;
 
 /// Track which partner may access whose account, and who is billed for what
 ///
@@ -64,17 +66,41 @@ pub use context::UsageError;
 #[derive(Debug, Parser)]
 #[command(name = "tenure", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Read settings from this TOML file; environment variables override it
-    #[arg(long, value_name = "FILE", global = true, env = "TENURE_CONFIG")]
-    config: Option<PathBuf>,
-    /// Print JSON: one object, or one object per line for lists
-    #[arg(long, global = true)]
-    json: bool,
-    /// Say why, for the audit log
-    #[arg(long, value_name = "WHY", global = true, hide_short_help = true)]
-    reason: Option<String>,
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct Common {
+    /// Read settings from this TOML file; environment variables override it
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "TENURE_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// How to print results; csv is for lists and reports
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        global = true,
+        default_value_t
+    )]
+    output: Format,
+    /// Short for --output json
+    #[arg(long, global = true, conflicts_with = "output")]
+    json: bool,
+    /// Say why, for the audit log
+    #[arg(long, value_name = "WHY", global = true)]
+    reason: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -82,7 +108,10 @@ Examples:
   tenure demo
   tenure run
   tenure client show acme/c-1 --journal
-  tenure sweep access-expiry --dry-run";
+  tenure sweep preview access-expiry
+
+TIME is a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01 (0:00 UTC), a time from now such as -3d or +12h,
+or now, today, yesterday or tomorrow. DURATION is a number with a unit, such as 30d, 12h or 1y.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -128,14 +157,18 @@ enum Command {
     /// Manage webhooks: endpoints that receive changes over HTTP
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
-    /// List the sweeps, or run, preview, pause or resume one
-    Sweep(sweep::SweepArgs),
-    /// Show the watermark of each lane; timers fire up to the lowest one
-    Lanes(lanes::LanesArgs),
-    /// Show the expected sources and which of them are silent; timers wait for silent sources
-    Sources(sources::SourcesArgs),
-    /// Show the policies in effect, or confirm the policy in the settings
-    Policy(policy::PolicyArgs),
+    /// List, run, preview, confirm, pause and resume sweeps, which fire the timers that are due
+    #[command(subcommand)]
+    Sweep(sweep::SweepCommand),
+    /// Show or remove lanes; timers fire up to the lowest of their watermarks
+    #[command(subcommand)]
+    Lanes(lanes::LanesCommand),
+    /// Show or stop expecting sources; timers wait for silent ones
+    #[command(subcommand)]
+    Sources(sources::SourcesCommand),
+    /// Show the policies in effect, or put the policy in the settings into effect
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Manage dead letters: messages that are not valid events
     #[command(subcommand)]
     Dead(dead::DeadCommand),
@@ -160,6 +193,10 @@ enum Command {
     /// Print the contracts of events and changes: JSON Schemas, AsyncAPI, OpenAPI
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Print a script that completes commands in a shell
+    Completions(shell_files::CompletionsArgs),
+    /// Write the manual pages of all commands to a folder
+    Man(shell_files::ManArgs),
     /// Show the effective settings and the origin of each, without secrets
     Config,
 }
@@ -192,19 +229,11 @@ impl Cli {
 
     /// Runs the command. Results go to standard output, errors to standard error.
     pub async fn run(self) -> ExitCode {
-        let Self {
-            config,
-            json,
-            reason,
-            command,
-        } = self;
-        let result = match Context::new(config.as_deref(), json, reason) {
-            Ok(context) => {
-                let result = command.run(&context).await;
-                context.close().await;
-                result
-            }
-            Err(error) => Err(error),
+        let result = match self.command {
+            // They are asked for while Tenure is installed, when its settings may not be complete.
+            Command::Completions(args) => Ok(shell_files::completions(&args)),
+            Command::Man(args) => shell_files::man(&args),
+            command => command.run_with(self.common).await,
         };
         let code = match result {
             Ok(code) => code,
@@ -258,6 +287,44 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
 }
 
 impl Command {
+    async fn run_with(self, common: Common) -> anyhow::Result<ExitCode> {
+        let format = if common.json { Format::Json } else { common.output };
+        let context = Context::new(common.config.as_deref(), format, common.reason)?;
+        if context.is_csv() && !self.prints_rows() {
+            return Err(UsageError("this command prints no rows: use --output table or json".into()).into());
+        }
+        let result = Box::pin(self.run(&context)).await;
+        context.close().await;
+        result
+    }
+
+    /// Whether the results are rows, which can be comma-separated values.
+    fn prints_rows(&self) -> bool {
+        match self {
+            Self::Client(command) => matches!(command, client::ClientCommand::List(_)),
+            Self::Webhook(command) => matches!(command, webhook::WebhookCommand::List),
+            Self::Dead(command) => matches!(command, dead::DeadCommand::List(_)),
+            Self::Sweep(command) => matches!(
+                command,
+                sweep::SweepCommand::List | sweep::SweepCommand::Preview(_) | sweep::SweepCommand::Runs(_)
+            ),
+            Self::Lanes(_)
+            | Self::Sources(_)
+            | Self::History(_)
+            | Self::Possible(_)
+            | Self::Forecast(_)
+            | Self::WhatIf(_)
+            | Self::Statement(_)
+            | Self::Access(_)
+            | Self::Accesses(_)
+            | Self::Partners(_)
+            | Self::Account(_)
+            | Self::Refusals(_)
+            | Self::Audit(_) => true,
+            _ => false,
+        }
+    }
+
     async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run => run::run(context).await,
@@ -280,10 +347,10 @@ impl Command {
             Self::Account(args) => lists::account(context, args).await,
             Self::Refusals(args) => lists::refusals(context, args).await,
             Self::Webhook(command) => webhook::run(context, command).await,
-            Self::Sweep(args) => sweep::run(context, args).await,
-            Self::Lanes(args) => lanes::run(context, args).await,
-            Self::Sources(args) => sources::run(context, args).await,
-            Self::Policy(args) => policy::run(context, args).await,
+            Self::Sweep(command) => sweep::run(context, command).await,
+            Self::Lanes(command) => lanes::run(context, command).await,
+            Self::Sources(command) => sources::run(context, command).await,
+            Self::Policy(command) => policy::run(context, command).await,
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,
             Self::Rebuild(args) => verify::rebuild(context, args).await,
@@ -295,6 +362,8 @@ impl Command {
             Self::Restored => maintain::restored(context).await,
             Self::Health(args) => health::run(context, args).await,
             Self::Schema(command) => schema::run(context, command),
+            Self::Completions(args) => Ok(shell_files::completions(&args)),
+            Self::Man(args) => shell_files::man(&args),
             Self::Config => maintain::config(context),
         }
     }

@@ -9,14 +9,28 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use comfy_table::{ContentArrangement, Table, presets};
+use clap::ValueEnum;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::csv::{self, Cell};
 use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    // Tables and sentences, for people.
+    #[default]
+    Table,
+    // One object, or one object per line for lists.
+    Json,
+    // Comma-separated values with a header, for lists and reports.
+    Csv,
+}
 
 /// Text that is safe to print, because converting into it escapes control characters.
 #[derive(Clone, Debug)]
@@ -118,16 +132,68 @@ pub fn json_line(value: &serde_json::Value) -> Safe {
 }
 
 /// A table for people; without rows, only its header. Line breaks in text cells are escaped.
+///
+/// On a terminal it breaks lines between words only. If that does not fit, each row becomes a record with one field per line.
 pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> Safe {
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(|cell| cell.into().0).collect());
+    render(head, &rows.collect::<Vec<_>>(), Table::new().width())
+}
+
+/// The space around the text of a cell, and the border of each column and of the table.
+const PADDING: usize = 2;
+const BORDER: usize = 1;
+
+/// `width` is that of the terminal, in columns. None: the output is not a terminal, and lines may have any length.
+fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Safe {
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(UnicodeWidthStr::width)
+            .max()
+            .unwrap_or(0)
+    };
+    let narrowest: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            let cells = cells.map(String::as_str).chain([head[column]]);
+            PADDING + cells.map(words).max().unwrap_or(0)
+        })
+        .collect();
+    let needed = BORDER + narrowest.iter().map(|column| column + BORDER).sum::<usize>();
+    if !rows.is_empty() && width.is_some_and(|width| needed > width.into()) {
+        return records(head, rows);
+    }
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head.iter().copied());
+    if let Some(width) = width {
+        table.set_width(width);
+    }
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| cell.into().0));
+        table.add_row(row);
+    }
+    for (column, narrowest) in table.column_iter_mut().zip(narrowest) {
+        let narrowest = Width::Fixed(u16::try_from(narrowest).unwrap_or(u16::MAX));
+        column.set_constraint(ColumnConstraint::LowerBoundary(narrowest));
     }
     Safe(table.to_string())
+}
+
+/// The rows one below the other: a line for each field that is not empty, and an empty line between rows.
+fn records(head: &[&str], rows: &[Vec<String>]) -> Safe {
+    let label = head.iter().map(|heading| heading.width()).max().unwrap_or(0);
+    let record = |row: &Vec<String>| {
+        let fields = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        let line = |(heading, cell): (&&str, &String)| {
+            let indent = format!("\n{:label$}  ", "");
+            format!("{heading:label$}  {}", cell.replace('\n', &indent))
+        };
+        fields.map(line).collect::<Vec<_>>().join("\n")
+    };
+    Safe(rows.iter().map(record).collect::<Vec<_>>().join("\n\n"))
 }
 
 /// The numbers of refused events by code, with what each code means.
@@ -209,4 +275,51 @@ pub fn counted(number: impl Display, noun: &str) -> String {
 /// Text for people, or a dash.
 pub fn words(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<String>> {
+        let row = [
+            "acme/client-0000000001",
+            "2026-03-01T09:00:00Z",
+            "the customer disabled access on the first day of the month",
+        ];
+        vec![row.map(str::to_owned).to_vec(); 2]
+    }
+
+    const HEAD: [&str; 3] = ["client", "time", "reason"];
+
+    #[test]
+    fn a_table_fits_the_terminal_and_breaks_no_word() {
+        for width in 62..120 {
+            let text = render(&HEAD, &rows(), Some(width)).to_string();
+            assert!(
+                text.lines().all(|line| line.width() <= width.into()),
+                "{width}\n{text}"
+            );
+            for word in rows().concat().join(" ").split(' ') {
+                assert!(text.contains(word), "{width}: {word}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_become_records() {
+        let mut row = rows().remove(0);
+        row[2] = "two\nlines".to_owned();
+        let text = render(&HEAD, &[row.clone(), row], Some(60)).to_string();
+        let record =
+            "client  acme/client-0000000001\ntime    2026-03-01T09:00:00Z\nreason  two\n        lines";
+        assert_eq!(text, format!("{record}\n\n{record}"));
+        // Without rows there is nothing to break, and outside of a terminal no line is too long.
+        assert!(render(&HEAD, &[], Some(20)).to_string().contains("reason"));
+        assert!(
+            render(&HEAD, &rows(), None)
+                .to_string()
+                .contains("first day of the month")
+        );
+    }
 }

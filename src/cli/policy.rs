@@ -1,9 +1,9 @@
-//! `tenure policy`: the policies in effect and the confirmation of a new one.
+//! `tenure policy show`: shows the policies in effect, and puts another into effect.
 
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -16,21 +16,28 @@ use crate::domain::time::rfc3339;
 use crate::engine::{Adoption, Engine, PolicyChange, PolicyImpact, recorded_ahead};
 use crate::worker;
 
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  tenure policy show\n  tenure policy apply --reason \"agreed with finance\""
+)]
+pub enum PolicyCommand {
+    /// Show the policies in effect, how the policy in the settings differs, and what it would change
+    Show(ShowArgs),
+    /// Put the policy in the settings into effect, even if it changes more clients than the breaker allows
+    Apply,
+}
+
 #[derive(Debug, Args)]
-pub struct PolicyArgs {
-    /// Confirm the policy in the settings, even if it changes more clients than the breaker allows
-    #[arg(long)]
-    confirm: bool,
+pub struct ShowArgs {
     /// Show how the settings differ, but not what they would change, which requires reading every client
-    #[arg(long, conflicts_with = "confirm")]
+    #[arg(long)]
     quick: bool,
 }
 
-pub async fn run(context: &Context, args: PolicyArgs) -> anyhow::Result<ExitCode> {
-    if args.confirm {
-        confirm(context).await
-    } else {
-        show(context, args.quick).await
+pub async fn run(context: &Context, command: PolicyCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PolicyCommand::Show(args) => show(context, args.quick).await,
+        PolicyCommand::Apply => apply(context).await,
     }
 }
 
@@ -41,7 +48,7 @@ async fn show(context: &Context, is_quick: bool) -> anyhow::Result<ExitCode> {
         .await?
         .bounded(settings.sweeps.breaker, settings.clock.max_difference);
     let recorded = engine.recorded_policies().await?;
-    if context.json {
+    if context.is_json() {
         for (from, policy) in &recorded {
             output::json(&json!({ "line": "policy", "from": rfc3339(*from), "policy": policy }))?;
         }
@@ -71,7 +78,7 @@ async fn preview(context: &Context, engine: &Engine, is_quick: bool) -> anyhow::
     let Some(change) = engine.policy_change(&policy, notice).await? else {
         return Ok(());
     };
-    if !context.json {
+    if !context.is_json() {
         print_change(&change, &policy);
     }
     let impact = if is_quick {
@@ -80,11 +87,11 @@ async fn preview(context: &Context, engine: &Engine, is_quick: bool) -> anyhow::
         let impact = engine.policy_impact(&change).await?;
         Some((impact, what_if::sums(engine, &policy).await?))
     };
-    if context.json {
+    if context.is_json() {
         return output::json(&line(&change, &policy, impact.as_ref()));
     }
     let Some((impact, sums)) = impact else {
-        output::line("without --quick, `tenure policy` shows what it would change");
+        output::line("without --quick, this command says what it would change");
         return Ok(());
     };
     output::line(at_once(&impact));
@@ -92,7 +99,7 @@ async fn preview(context: &Context, engine: &Engine, is_quick: bool) -> anyhow::
         let breaker = context.settings.sweeps.breaker;
         output::line(format!(
             "the breaker holds it back: without confirmation it may change {} %, or {} clients; if the settings are right, \
-             run `tenure policy --confirm`",
+             run `tenure policy apply`",
             breaker.percent, breaker.clients,
         ));
     }
@@ -160,7 +167,7 @@ fn at_once(impact: &PolicyImpact) -> String {
     )
 }
 
-async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
+async fn apply(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let engine = worker::join(context.migrated().await?, &context.settings).await?;
     let policy = context.settings.policy();
@@ -177,7 +184,7 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
         Adoption::Recorded { from } => Some(from),
         _ => None,
     };
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "from": from.map(rfc3339), "clients": clients }))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
 use super::context::Context;
 use super::key::KeyArgs;
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::time::rfc3339;
 
@@ -15,15 +15,17 @@ use crate::domain::time::rfc3339;
 pub struct PossibleArgs {
     #[command(flatten)]
     client: KeyArgs,
-    /// Ask as of this moment (RFC 3339), past or future [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<DateTime<Utc>>,
+    /// Ask as of this moment, past or future [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
 }
 
 pub async fn run(context: &Context, args: PossibleArgs) -> anyhow::Result<ExitCode> {
     let key = args.client.key()?;
-    let possible = context.engine().await?.possible(&key, args.at).await?;
-    if context.json {
+    let engine = context.engine().await?;
+    let at = args.at.map(|at| at.resolve(engine.now()));
+    let possible = engine.possible(&key, at).await?;
+    if context.is_json() {
         for event in &possible.events {
             output::json(event)?;
         }
@@ -41,15 +43,14 @@ pub async fn run(context: &Context, args: PossibleArgs) -> anyhow::Result<ExitCo
             event.reason.unwrap_or_default().to_owned(),
         ]
     });
-    output::line(output::table(
-        &["event", "whose", "possible", "refusal", "reason"],
-        rows,
-    ));
-    let count = possible.events.iter().filter(|event| event.possible).count();
-    output::line(format!(
-        "{key} at {}: {count} of {} are possible",
-        rfc3339(possible.at),
-        possible.events.len()
-    ));
+    context.print_rows(&["event", "whose", "possible", "refusal", "reason"], rows)?;
+    if context.is_table() {
+        let count = possible.events.iter().filter(|event| event.possible).count();
+        output::line(format!(
+            "{key} at {}: {count} of {} are possible",
+            rfc3339(possible.at),
+            possible.events.len()
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
         let authority = context.authority();
         engine.operator(&authority).prune(retention, &stop).await?
     };
-    if context.json {
+    if context.is_json() {
         output::json(&report)?;
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };

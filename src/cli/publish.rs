@@ -213,7 +213,7 @@ async fn publish_one(
 /// Prints the number of confirmed events and, if interrupted, the command that continues.
 fn report(context: &Context, name: &str, progress: &Progress, is_whole: bool) -> anyhow::Result<()> {
     let (published, not_published) = (progress.confirmed, progress.not_published);
-    if context.json {
+    if context.is_json() {
         let mut sum = serde_json::json!({ "published": published, "not_published": not_published });
         if !is_whole {
             sum["stopped_after"] = progress.done().into();

@@ -225,7 +225,7 @@ enum Rest {
 }
 
 fn report(context: &Context, args: &ReplayArgs, replay: &Replay, rest: Rest) -> anyhow::Result<()> {
-    if context.json {
+    if context.is_json() {
         let mut sum = serde_json::json!({ "published": replay.confirmed });
         if rest == Rest::Some
             && let Some(done) = &replay.done

@@ -77,7 +77,7 @@ pub fn run(context: &Context, command: SchemaCommand) -> anyhow::Result<ExitCode
 }
 
 fn print(context: &Context, document: &Value) -> anyhow::Result<()> {
-    if context.json {
+    if context.is_json() {
         return output::json(document);
     }
     let text = serde_json::to_string_pretty(document)?;

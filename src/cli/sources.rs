@@ -1,26 +1,28 @@
-//! `tenure sources`: the expected sources, and which of them are silent.
+//! `tenure sources list`: the expected sources, and which of them are silent.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::Subcommand;
 use serde_json::Value;
 
 use super::context::Context;
 use super::output;
 use crate::engine::interval;
 
-#[derive(Debug, Args)]
-pub struct SourcesArgs {
+#[derive(Debug, Subcommand)]
+pub enum SourcesCommand {
+    /// Show the expected sources, and which of them are silent
+    List,
     /// Stop expecting sources, so that timers no longer wait for silent ones
     ///
     /// A worker that starts with sources in its settings expects them again.
-    #[arg(long)]
-    remove: bool,
+    Remove,
 }
 
-pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCode> {
-    let engine = if args.remove {
+pub async fn run(context: &Context, command: SourcesCommand) -> anyhow::Result<ExitCode> {
+    let is_removal = matches!(command, SourcesCommand::Remove);
+    let engine = if is_removal {
         let engine = context.maintaining_engine().await?;
         let authority = context.asked_authority();
         engine
@@ -33,7 +35,7 @@ pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCod
         context.engine().await?
     };
     let sources = engine.sources().await?;
-    if context.json {
+    if context.is_json() {
         for source in &sources {
             output::json(source)?;
         }
@@ -55,6 +57,6 @@ pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCod
         "events per hour",
         "silent since",
     ];
-    output::line(output::table(&head, rows));
+    context.print_rows(&head, rows)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,9 +24,8 @@ use crate::store::Closing;
 #[command(
     group = ArgGroup::new("how").args(["close", "recompute"]),
     after_help = "Examples:\n  tenure statement\n  tenure statement --month 2026-10 --partner acme\n  \
-                  tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 --csv > october.csv"
+                  tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 -o csv > october.csv"
 )]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct StatementArgs {
     /// The month (UTC), for example 2026-10; without it, the closed months are listed
     #[arg(long)]
@@ -34,9 +33,6 @@ pub struct StatementArgs {
     /// Only clients of this partner
     #[arg(long, requires = "month", conflicts_with = "close")]
     partner: Option<String>,
-    /// Print comma-separated values: a line for each client, and one for each adjustment
-    #[arg(long, conflicts_with = "close")]
-    csv: bool,
     /// Recompute a closed month from all events that have arrived
     #[arg(long, requires = "month")]
     recompute: bool,
@@ -67,13 +63,13 @@ struct Totals {
 }
 
 pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitCode> {
-    if args.csv && context.json {
-        return Err(UsageError("--csv and --json exclude each other".into()).into());
-    }
     let Some(month) = args.month else {
-        return list(context, args.csv).await;
+        return list(context).await;
     };
     if args.close {
+        if context.is_csv() {
+            return Err(UsageError("--close prints no rows: use --output table or json".into()).into());
+        }
         let by = closer(args.by)?;
         return close(context, month, by, args.confirm).await;
     }
@@ -88,14 +84,14 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
         after: None,
         limit: PAGE,
     };
-    if args.csv {
+    if context.is_csv() {
         output::csv(&HEAD.map(Cell::from))?;
     }
     let mut listed = Listed::default();
     let totals = each(&engine, request, |client| {
-        if context.json {
+        if context.is_json() {
             output::json(&client)?;
-        } else if args.csv {
+        } else if context.is_csv() {
             print_csv(month, &client)?;
         } else {
             listed.add(&client);
@@ -103,9 +99,9 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
         Ok(())
     })
     .await?;
-    if context.json {
+    if context.is_json() {
         output::json(&totals)?;
-    } else if !args.csv {
+    } else if !context.is_csv() {
         listed.print();
         print_sums(&totals);
     }
@@ -166,7 +162,7 @@ async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> 
         .await;
     progress.end();
     let closing = closed.map_err(explained)?;
-    if context.json {
+    if context.is_json() {
         output::json(&closing)?;
     } else {
         output::line(format!(
@@ -185,57 +181,35 @@ fn closer(given: Option<String>) -> Result<Closer, UsageError> {
     name.parse().map_err(invalid)
 }
 
-async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
+async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     let closings = context.engine().await?.closings().await?;
-    if csv {
-        let head = [
-            "month",
-            "status",
-            "closed_by",
-            "started_at",
-            "closed_at",
-            "statements",
-            "adjustments",
-        ];
-        output::csv(&head.map(Cell::from))?;
-        for closing in &closings {
-            output::csv(&[
-                closing.month.to_string().into(),
-                closing.status.as_str().into(),
-                closing.closed_by.as_str().into(),
-                rfc3339(closing.started_at).into(),
-                closing.closed_at.map(rfc3339).unwrap_or_default().into(),
-                closing.statements.into(),
-                closing.adjustments.into(),
-            ])?;
-        }
-    } else if context.json {
+    if context.is_json() {
         for closing in &closings {
             output::json(closing)?;
         }
-    } else {
-        let rows = closings.iter().map(|closing| {
-            vec![
-                closing.month.to_string(),
-                closing.status.as_str().replace('_', " "),
-                closing.closed_by.clone(),
-                rfc3339(closing.started_at),
-                output::moment(closing.closed_at),
-                closing.statements.to_string(),
-                closing.adjustments.to_string(),
-            ]
-        });
-        let head = [
-            "month",
-            "status",
-            "closed by",
-            "started",
-            "closed",
-            "statements",
-            "adjustments",
-        ];
-        output::line(output::table(&head, rows));
+        return Ok(ExitCode::SUCCESS);
     }
+    let head = [
+        "month",
+        "status",
+        "closed by",
+        "started at",
+        "closed at",
+        "statements",
+        "adjustments",
+    ];
+    let rows = closings.iter().map(|closing| {
+        vec![
+            closing.month.to_string(),
+            closing.status.as_str().to_owned(),
+            closing.closed_by.clone(),
+            rfc3339(closing.started_at),
+            output::moment(closing.closed_at),
+            closing.statements.to_string(),
+            closing.adjustments.to_string(),
+        ]
+    });
+    context.print_rows(&head, rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -375,7 +349,7 @@ impl Listed {
         }
         if self.unlisted > 0 {
             output::line(format!(
-                "and {}: use --json or --csv for all",
+                "and {}: --output json or csv lists all",
                 output::counted(self.unlisted, "more line")
             ));
         }

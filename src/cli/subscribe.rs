@@ -39,7 +39,7 @@ pub async fn run(context: &Context, args: SubscribeArgs) -> anyhow::Result<ExitC
     };
     subscription::declare(&context.settings.broker, &args.queue, &keys).await?;
     let dead = subscription::dead_queue(&args.queue);
-    if context.json {
+    if context.is_json() {
         output::json(&serde_json::json!({ "queue": args.queue, "types": keys, "dead": dead }))?;
     } else {
         let receives = if args.no_bindings {

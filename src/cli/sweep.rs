@@ -1,15 +1,16 @@
-//! `tenure sweep`: lists the sweeps; runs, previews, pauses or resumes one.
+//! `tenure sweep`: lists the sweeps; runs, previews, confirms, pauses or resumes one.
 
 use std::borrow::Cow;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::output::{self, Safe};
+use super::moment::{Moment, parse_moment};
+use super::output;
 use super::sweep_runs;
 use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
@@ -18,42 +19,45 @@ use crate::engine::{HeldBack, Operator, SweepMode, SweepOptions, SweepReport};
 use crate::store::{Halt, RunStatus, SweepRun};
 use crate::telemetry;
 
-#[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    group = ArgGroup::new("how").args(["dry_run", "confirm", "pause", "resume"]),
-    after_help = "Examples:\n  tenure sweep\n  tenure sweep access-expiry --dry-run\n  \
-                  tenure sweep access-expiry --pause \"books are closed\"\n  tenure sweep runs access-expiry"
-)]
-pub struct SweepArgs {
-    #[command(subcommand)]
-    command: Option<SweepCommand>,
-    /// The sweep to run [default: list all sweeps]
-    #[arg(value_parser = sweep_parser())]
-    name: Option<Sweep>,
-    /// Show the changes without making them; with --json, one line for each client and then the totals
-    #[arg(long, requires = "name")]
-    dry_run: bool,
-    /// Sweep as of this moment (RFC 3339); it may be in the future only with --dry-run
-    #[arg(long, value_name = "TIME", requires = "name", conflicts_with_all = ["pause", "resume"])]
-    now: Option<DateTime<Utc>>,
-    /// Sweep even if it changes more clients than the breaker allows
-    #[arg(long, requires = "name")]
-    confirm: bool,
-    /// Pause the scheduled runs of the sweep, and record this reason
-    #[arg(long, value_name = "WHY", requires = "name")]
-    pause: Option<String>,
-    /// Resume the scheduled runs of the sweep
-    #[arg(long, requires = "name")]
-    resume: bool,
-}
-
 #[derive(Debug, Subcommand)]
-enum SweepCommand {
+#[command(
+    after_help = "Examples:\n  tenure sweep list\n  tenure sweep preview access-expiry --at +7d\n  \
+                        tenure sweep pause access-expiry --reason \"books are closed\"\n  tenure sweep runs access-expiry"
+)]
+pub enum SweepCommand {
+    /// List the sweeps: when each runs next, what its last run did, and what stops it
+    List,
+    /// Fire the timers of a sweep that are due
+    Run(RunArgs),
+    /// Show what a sweep would change; with --json, one line for each client and then the totals
+    Preview(RunArgs),
+    /// Run a sweep even if it changes more clients than the breaker allows
+    Confirm(RunArgs),
+    /// Stop the scheduled runs of a sweep; --reason is required, and is shown to everyone
+    Pause(NameArgs),
+    /// Continue the scheduled runs of a sweep
+    Resume(NameArgs),
     /// List the runs of a sweep, or of all, newest first
     Runs(sweep_runs::RunsArgs),
     /// Show what a run changed; with --json, the run and then each change
     Show(sweep_runs::ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// The sweep
+    #[arg(value_parser = sweep_parser())]
+    name: Sweep,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The sweep
+    #[arg(value_parser = sweep_parser())]
+    name: Sweep,
+    /// Sweep as of this moment; only a preview may be in the future [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
 }
 
 /// Maximum number of clients in the table of changes.
@@ -72,49 +76,43 @@ pub fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
     })
 }
 
-pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode> {
-    match args.command {
-        Some(SweepCommand::Runs(args)) => return sweep_runs::list(context, args).await,
-        Some(SweepCommand::Show(args)) => return sweep_runs::show(context, args).await,
-        None => {}
+pub async fn run(context: &Context, command: SweepCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        SweepCommand::List => list(context).await,
+        SweepCommand::Run(args) => sweep_now(context, SweepMode::ByHand, args).await,
+        SweepCommand::Preview(args) => sweep_now(context, SweepMode::DryRun, args).await,
+        SweepCommand::Confirm(args) => sweep_now(context, SweepMode::Confirmed, args).await,
+        SweepCommand::Pause(args) => pause(context, args.name).await,
+        SweepCommand::Resume(args) => resume(context, args.name).await,
+        SweepCommand::Runs(args) => sweep_runs::list(context, args).await,
+        SweepCommand::Show(args) => sweep_runs::show(context, args).await,
     }
-    let Some(sweep) = args.name else {
-        return list(context).await;
-    };
-    if let Some(why) = args.pause {
-        return pause(context, sweep, why).await;
-    }
-    if args.resume {
-        return resume(context, sweep).await;
-    }
-    sweep_now(context, sweep, &args).await
 }
 
-async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow::Result<ExitCode> {
+async fn sweep_now(context: &Context, mode: SweepMode, args: RunArgs) -> anyhow::Result<ExitCode> {
     // Clients that fail are reported in the log.
     telemetry::start_logs(&context.settings.log)?;
-    let engine = if args.dry_run {
+    let is_preview = mode == SweepMode::DryRun;
+    let engine = if is_preview {
         context.engine().await?
     } else {
         context.maintaining_engine().await?
     };
-    if let Some(moment) = args.now
-        && !args.dry_run
+    let sweep = args.name;
+    let at = args.at.map(|at| at.resolve(engine.now()));
+    if let Some(moment) = at
+        && !is_preview
         && moment > engine.clock().present()
     {
         return Err(UsageError(format!(
-            "--now {} is in the future, and a sweep would publish changes that have not happened yet; use --dry-run to preview them",
+            "--at {} is in the future, and a sweep would publish changes that have not happened yet; \
+             `tenure sweep preview` shows them",
             rfc3339(moment)
         ))
         .into());
     }
-    let mode = match (args.dry_run, args.confirm) {
-        (true, _) => SweepMode::DryRun,
-        (false, true) => SweepMode::Confirmed,
-        (false, false) => SweepMode::ByHand,
-    };
     let options = SweepOptions {
-        as_of: args.now,
+        as_of: at,
         worker: format!("cli-{}", std::process::id()),
         chunk: context.settings.sweeps.chunk,
         ..SweepOptions::new(mode)
@@ -125,33 +123,51 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         context.authority()
     };
     let operator = engine.operator(&authority);
-    let (report, shown) = watched(operator, sweep, options, context.json).await?;
-    if context.json {
+    let (report, shown) = watched(operator, sweep, options, context).await?;
+    if context.is_json() {
         output::json(&Totals {
             status: report.status(),
             report: &report,
         })?;
     } else {
-        print_report(sweep, &report, &shown);
+        print_report(context, sweep, &report, &shown)?;
     }
     Ok(exit_code(&report))
 }
 
 /// Prints the changes of a sweep and its totals.
-fn print_report(sweep: Sweep, report: &SweepReport, shown: &[(ClientKey, Vec<Entry>)]) {
-    if !shown.is_empty() {
-        output::line(changes_table(shown));
+fn print_report(
+    context: &Context,
+    sweep: Sweep,
+    report: &SweepReport,
+    shown: &[(ClientKey, Vec<Entry>)],
+) -> anyhow::Result<()> {
+    if !shown.is_empty() || context.is_csv() {
+        context.print_rows(&["client", "change", "id", "due"], rows_of_changes(shown))?;
     }
     let unlisted = report.counts.changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
     if unlisted > 0 {
         output::line(format!("and {}", output::counted(unlisted, "more client")));
     }
+    print_totals(context, sweep, report);
+    Ok(())
+}
+
+fn print_totals(context: &Context, sweep: Sweep, report: &SweepReport) {
     if let Some(why) = &report.tripped {
         output::error_line(format!("the breaker stopped {sweep}: {why}"));
         return;
     }
+    // With --output csv, standard output is for rows only.
+    let print = |total: String| {
+        if context.is_csv() {
+            output::error_line(total);
+        } else {
+            output::line(total);
+        }
+    };
     let did = if report.dry_run { "would change" } else { "changed" };
-    output::line(format!(
+    print(format!(
         "{sweep} up to {}: examined {}, {did} {} ({}){}",
         output::moment(report.until),
         output::counted(report.counts.examined, "client"),
@@ -218,18 +234,19 @@ impl<'a> Preview<'a> {
     }
 }
 
-/// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them. With `json`, prints
+/// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them. With JSON, prints
 /// the clients that a dry run would change instead, each as soon as it is known.
 async fn watched(
     operator: Operator<'_>,
     sweep: Sweep,
     options: SweepOptions,
-    json: bool,
+    context: &Context,
 ) -> anyhow::Result<(SweepReport, Vec<(ClientKey, Vec<Entry>)>)> {
     let bar = output::spinner("clients");
     let mut shown: Vec<(ClientKey, Vec<Entry>)> = Vec::new();
     let mut printed = Ok(());
-    let is_listed = json && options.mode == SweepMode::DryRun;
+    let is_listed = context.is_json() && options.mode == SweepMode::DryRun;
+    let most = if context.is_csv() { usize::MAX } else { MAX_LISTED };
     let report = operator
         .sweep(sweep, options, |chunk| {
             bar.inc(chunk.len() as u64);
@@ -240,14 +257,14 @@ async fn watched(
                         .try_for_each(|client| output::json(&Preview::of(client)))
                 });
             }
-            if !json && shown.len() < MAX_LISTED {
+            if !context.is_json() && shown.len() < most {
                 shown.extend_from_slice(chunk);
             }
         })
         .await?;
     bar.finish_and_clear();
     printed?;
-    shown.truncate(MAX_LISTED);
+    shown.truncate(most);
     Ok((report, shown))
 }
 
@@ -261,14 +278,19 @@ fn exit_code(report: &SweepReport) -> ExitCode {
     }
 }
 
-async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<ExitCode> {
+async fn pause(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
+    let authority = context.asked_authority();
+    if authority.reason.is_none() {
+        return Err(
+            UsageError("a pause needs a reason, which everyone sees: add --reason WHY".into()).into(),
+        );
+    }
     let engine = context.maintaining_engine().await?;
-    let authority = context.authority().because(why);
     engine.operator(&authority).pause_sweep(sweep).await?;
     print_result(
         context,
         sweep,
-        "paused; only manual runs until `tenure sweep NAME --resume`",
+        &format!("paused; only manual runs until `tenure sweep resume {sweep}`"),
     )
 }
 
@@ -282,7 +304,7 @@ async fn resume(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
 }
 
 fn print_result(context: &Context, sweep: Sweep, result: &str) -> anyhow::Result<ExitCode> {
-    if context.json {
+    if context.is_json() {
         output::json(&serde_json::json!({ "sweep": sweep, "result": result }))?;
     } else {
         output::line(format!("{sweep}: {result}"));
@@ -325,13 +347,13 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
             held_back: engine.sweep_held_back(*sweep).await?,
         });
     }
-    if context.json {
+    if context.is_json() {
         for sweep in &listed {
             output::json(sweep)?;
         }
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
-        output::line(output::table(&head, listed.iter().map(row)));
+        context.print_rows(&head, listed.iter().map(row))?;
         for sweep in &listed {
             if let Some(held_back) = &sweep.held_back {
                 output::error_line(format!("{} is held back: {held_back}", sweep.sweep));
@@ -363,8 +385,8 @@ fn row(listed: &Listed) -> Vec<String> {
     ]
 }
 
-fn changes_table(shown: &[(ClientKey, Vec<Entry>)]) -> Safe {
-    let rows = shown.iter().flat_map(|(key, entries)| {
+fn rows_of_changes(shown: &[(ClientKey, Vec<Entry>)]) -> impl Iterator<Item = Vec<String>> {
+    shown.iter().flat_map(|(key, entries)| {
         entries.iter().map(move |entry| {
             vec![
                 key.to_string(),
@@ -377,6 +399,5 @@ fn changes_table(shown: &[(ClientKey, Vec<Entry>)]) -> Safe {
                 rfc3339(entry.time),
             ]
         })
-    });
-    output::table(&["client", "change", "id", "due"], rows)
+    })
 }

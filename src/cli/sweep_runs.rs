@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::client::journal_table;
 use super::context::Context;
-use super::output::{self, Safe};
+use super::output;
 use super::sweep::sweep_parser;
 use crate::domain::Sweep;
 use crate::engine::{Engine, JournalLine};
@@ -40,37 +40,35 @@ pub async fn list(context: &Context, args: RunsArgs) -> anyhow::Result<ExitCode>
     let engine = context.engine().await?;
     let before = args.before.unwrap_or(i64::MAX);
     let runs = engine.store().runs_before(args.name, before, args.limit).await?;
-    if context.json {
+    if context.is_json() {
         for run in &runs {
             output::json(run)?;
         }
     } else {
-        output::line(runs_table(&runs));
+        print_runs(context, &runs)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn runs_table(runs: &[SweepRun]) -> Safe {
+fn print_runs(context: &Context, runs: &[SweepRun]) -> anyhow::Result<()> {
     let head = [
         "run", "sweep", "started", "up to", "status", "examined", "changed", "changes", "failed", "error",
     ];
-    output::table(
-        &head,
-        runs.iter().map(|run| {
-            vec![
-                run.id.to_string(),
-                run.sweep.to_string(),
-                output::moment(Some(run.started_at)),
-                output::moment(run.upto),
-                run.status.to_string(),
-                run.counts.examined.to_string(),
-                run.counts.changed.to_string(),
-                run.counts.changes.to_string(),
-                run.counts.failed.to_string(),
-                output::words(run.error.as_deref()),
-            ]
-        }),
-    )
+    let rows = runs.iter().map(|run| {
+        vec![
+            run.id.to_string(),
+            run.sweep.to_string(),
+            output::moment(Some(run.started_at)),
+            output::moment(run.upto),
+            run.status.to_string(),
+            run.counts.examined.to_string(),
+            run.counts.changed.to_string(),
+            run.counts.changes.to_string(),
+            run.counts.failed.to_string(),
+            output::words(run.error.as_deref()),
+        ]
+    });
+    context.print_rows(&head, rows)
 }
 
 pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
@@ -82,11 +80,11 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
         ));
         return Ok(ExitCode::FAILURE);
     };
-    if context.json {
+    if context.is_json() {
         output::json(&run)?;
         return print_all(&engine, run.id).await;
     }
-    output::line(runs_table(std::slice::from_ref(&run)));
+    print_runs(context, std::slice::from_ref(&run))?;
     let lines = engine
         .store()
         .run_changes(run.id, Cursor::default(), MAX_LISTED)

@@ -177,7 +177,7 @@ impl<'a> Totals<'a> {
     }
 
     fn say(&self, text: &str, value: &Value) {
-        let line = if self.context.json {
+        let line = if self.context.is_json() {
             output::json_line(value)
         } else {
             Safe::from(text)
@@ -195,7 +195,7 @@ impl<'a> Totals<'a> {
     fn end(mut self, summary: &str, done: Result<(), StoreError>) -> anyhow::Result<ExitCode> {
         self.progress.end();
         let is_stopped = done.is_err() || self.scope.stop.is_cancelled();
-        if self.context.json {
+        if self.context.is_json() {
             let mut sum = json!({ "clients": self.clients, "differ": self.differ });
             if self.command == "verify" {
                 sum["events"] = self.events.into();

@@ -175,7 +175,7 @@ fn usage<T>(done: Result<T, EndpointError>) -> anyhow::Result<T> {
 }
 
 fn done(context: &Context, name: &str, status: &str, text: &str) -> anyhow::Result<ExitCode> {
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "name": name, "status": status }))?;
     } else {
         output::line(format!("{name} is {text}"));
@@ -207,7 +207,7 @@ async fn add(context: &Context, args: AddArgs) -> anyhow::Result<ExitCode> {
         start: args.from,
     };
     usage(engine.operator(&context.authority()).add_endpoint(new).await)?;
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "name": args.name, "url": args.url.to_string(), "secret": secret }))?;
     } else {
         output::line(format!(
@@ -233,7 +233,7 @@ fn secret(file: Option<PathBuf>) -> anyhow::Result<String> {
 
 async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     let endpoints = context.engine().await?.endpoints().await?;
-    if context.json {
+    if context.is_json() {
         for endpoint in &endpoints {
             output::json(endpoint)?;
         }
@@ -250,9 +250,11 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
         "last outcome",
         "last delivered",
     ];
-    output::line(output::table(&head, rows));
+    context.print_rows(&head, rows)?;
     for endpoint in &endpoints {
-        if let Some(why) = &endpoint.why {
+        if let Some(why) = &endpoint.why
+            && context.is_table()
+        {
             output::line(format!("{} is disabled: {why}", endpoint.name));
         }
     }
@@ -285,7 +287,7 @@ async fn replay(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let operator = engine.operator(&authority);
     let cursor = usage(operator.replay_endpoint(&args.name, args.from).await)?;
     let status = usage(engine.endpoint(&args.name).await)?.status;
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "name": args.name, "cursor": cursor.to_string(), "status": status }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -307,7 +309,7 @@ async fn rotate(context: &Context, args: RotateArgs) -> anyhow::Result<ExitCode>
     let authority = context.authority();
     let operator = engine.operator(&authority);
     usage(operator.rotate_endpoint(&args.name, secret.clone(), until).await)?;
-    if context.json {
+    if context.is_json() {
         output::json(&json!({ "name": args.name, "secret": secret, "old_secret_until": rfc3339(until) }))?;
     } else {
         output::line(format!(
@@ -333,7 +335,7 @@ async fn test(context: &Context, name: &str) -> anyhow::Result<ExitCode> {
     let sent = Sender::new(settings)?.send(&url, message, &keys, now).await;
     let millis = began.elapsed().as_millis();
     let is_success = matches!(&sent, Ok(response) if response.is_success());
-    if context.json {
+    if context.is_json() {
         let (status, body, error) = match &sent {
             Ok(response) => (Some(response.status), Some(&response.excerpt), None),
             Err(error) => (None, None, Some(error.to_string())),

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::csv::Cell;
+use super::moment::{Until, parse_until};
 use super::output::{self, Progress, Safe};
-use super::until::{Until, parse_until};
 use crate::config::{changed_policy, format_duration, policy_settings};
 use crate::domain::Policy;
 use crate::domain::id::check_id;
@@ -27,7 +27,7 @@ const UNTIL: Until = Until::In(WhatIfRequest::AHEAD);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tenure what-if --set access.idle=45d\n  tenure what-if --set access.idle=30d --set \"access.warn_before=7d, 1d\" --partner acme\n  tenure what-if --since 90d --csv > what-if.csv"
+    after_help = "Examples:\n  tenure what-if --set access.idle=45d\n  tenure what-if --set access.idle=30d --set \"access.warn_before=7d, 1d\" --partner acme\n  tenure what-if --since 90d -o csv > what-if.csv"
 )]
 pub struct WhatIfArgs {
     /// Another value for a setting of the policy in effect; repeat it for several [default: the policy in the settings]
@@ -36,15 +36,12 @@ pub struct WhatIfArgs {
     /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// The beginning of the comparison: a time before now (90d, 1y), or a moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", default_value_t = SINCE, value_parser = parse_until)]
+    /// The beginning of the comparison: a time before now (90d, 1y), or a moment
+    #[arg(long, value_name = "DURATION|TIME", default_value_t = SINCE, value_parser = parse_until, allow_hyphen_values = true)]
     since: Until,
-    /// The end of the comparison: a time from now (90d), or a moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", default_value_t = UNTIL, value_parser = parse_until)]
+    /// The end of the comparison: a time from now (90d), or a moment
+    #[arg(long, value_name = "DURATION|TIME", default_value_t = UNTIL, value_parser = parse_until, allow_hyphen_values = true)]
     until: Until,
-    /// Print comma-separated values, one line for each period that is lost or gained
-    #[arg(long)]
-    csv: bool,
 }
 
 /// Clients of a page.
@@ -91,9 +88,8 @@ pub async fn run(context: &Context, args: WhatIfArgs) -> anyhow::Result<ExitCode
     if let Some(partner) = &args.partner {
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
-    let format = match (args.csv, context.json) {
-        (true, true) => return Err(UsageError("--csv and --json exclude each other".into()).into()),
-        (true, false) => Format::Csv,
+    let format = match (context.is_csv(), context.is_json()) {
+        (true, _) => Format::Csv,
         (false, true) => Format::Json,
         (false, false) => Format::Tables,
     };
@@ -252,7 +248,7 @@ impl Report {
         let unlisted = sums.totals.differ - self.clients.len() as u64;
         if unlisted > 0 {
             output::line(format!(
-                "and {}: use --json or --csv for all",
+                "and {}: --output json or csv lists all",
                 output::counted(unlisted, "more client")
             ));
         }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::context::{Context, UsageError};
 use super::key::client_key;
+use super::moment::{Moment, parse_moment};
 use super::output;
 use crate::domain::time::rfc3339;
 use crate::domain::why::{Answer, Explanation};
@@ -20,9 +20,9 @@ pub struct WhyArgs {
     /// link, service, access, billable, commission or subscription:ID [default: all of them]
     #[arg(value_name = "ANSWER", num_args = 0..=2)]
     more: Vec<String>,
-    /// Ask as of this moment (RFC 3339), past or future [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<DateTime<Utc>>,
+    /// Ask as of this moment, past or future [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    at: Option<Moment>,
 }
 
 pub async fn run(context: &Context, args: WhyArgs) -> anyhow::Result<ExitCode> {
@@ -42,13 +42,15 @@ pub async fn run(context: &Context, args: WhyArgs) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
-    let Some(why) = context.engine().await?.why(&key, answer, args.at).await? else {
+    let engine = context.engine().await?;
+    let at = args.at.map(|at| at.resolve(engine.now()));
+    let Some(why) = engine.why(&key, answer, at).await? else {
         output::error_line(format!(
             "unknown client {key}; `tenure client list` lists the clients"
         ));
         return Ok(ExitCode::FAILURE);
     };
-    if context.json {
+    if context.is_json() {
         for explanation in &why.answers {
             output::json(explanation)?;
         }

@@ -122,7 +122,7 @@ pub fn recorded_ahead(last: DateTime<Utc>) -> String {
     let from = rfc3339(last);
     format!(
         "a policy is recorded as effective from {from}, which is ahead of this clock: the clock that recorded it was wrong, or \
-         this one is wrong. If this clock is right, run `tenure policy --confirm` with these settings, which withdraws the \
+         this one is wrong. If this clock is right, run `tenure policy apply` with these settings, which withdraws the \
          others"
     )
 }
@@ -404,8 +404,8 @@ impl Engine {
     fn why_held(&self, impact: &PolicyImpact) -> String {
         format!(
             "the policy in the settings would change {} of {} clients at once; without confirmation it may change {} %, or {} \
-             clients. The latest policy stays in force. If the settings are right, run `tenure policy --confirm` with them; \
-             `tenure policy` shows what they would change",
+             clients. The latest policy stays in force. If the settings are right, run `tenure policy apply` with them; \
+             `tenure policy show` shows what they would change",
             impact.changed, impact.population, self.breaker.percent, self.breaker.clients,
         )
     }

@@ -14,7 +14,7 @@ pub(super) async fn no_broker(engine: Arc<Engine>) -> Health {
         Ok(lanes) if lanes.is_empty() => Health::good("not configured"),
         Ok(_) => Health::bad(
             "not configured, but timers wait for lanes of RabbitMQ that were consumed before; if no worker will consume \
-             them again, run `tenure lanes --remove`",
+             them again, run `tenure lanes remove`",
         ),
         Err(error) => Health::bad(error.to_string()),
     }

@@ -23,6 +23,7 @@ mod feed;
 mod generate;
 mod hostile;
 mod http;
+mod installing;
 mod laws;
 mod lifecycles;
 mod moving;

@@ -92,7 +92,7 @@ fn check_synopsis(synopsis: &str) -> Result<(), String> {
         else {
             continue;
         };
-        let is_global = ["config", "json", "help", "version"].contains(&option);
+        let is_global = ["config", "json", "output", "reason", "help", "version"].contains(&option);
         let is_known = command
             .get_arguments()
             .any(|argument| argument.get_long() == Some(option));

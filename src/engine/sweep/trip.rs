@@ -42,7 +42,7 @@ impl Engine {
             format!(
                 "it would change {changed} or more of {population} clients at once; without confirmation it may change \
                  {} %, or {} clients. Has the clock jumped, or a setting changed? Preview the changes with `tenure sweep \
-                 {sweep} --dry-run`. If they are right, run `tenure sweep {sweep} --confirm`",
+                 preview {sweep}`. If they are right, run `tenure sweep confirm {sweep}`",
                 breaker.percent, breaker.clients,
             )
         }))

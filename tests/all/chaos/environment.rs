@@ -69,9 +69,9 @@ impl Environment {
                 .is_some_and(|upto| upto > now)
         };
         let done = wait_until(Duration::from_mins(2), || {
-            self.tenure.json(&["sweep"]).iter().all(swept)
+            self.tenure.json(&["sweep", "list"]).iter().all(swept)
         });
-        done.unwrap_or_else(|()| panic!("{:#?}", self.tenure.json(&["sweep"])));
+        done.unwrap_or_else(|()| panic!("{:#?}", self.tenure.json(&["sweep", "list"])));
     }
 
     pub fn start_worker(&self) -> Running {

@@ -24,14 +24,14 @@ fn every_command_that_changes_something_is_recorded_with_its_user_and_reason() {
     let letters = given.tenure.json(&["dead", "list"]);
     let id = |place: usize| letters[place]["id"].to_string();
     for args in [
-        vec!["sweep", "access-expiry", "--pause", "not yet"],
-        vec!["sweep", "access-expiry", "--resume", "--reason", "done"],
-        vec!["sweep", "access-expiry"],
-        vec!["sweep", "access-expiry", "--confirm", "--reason", "as planned"],
-        vec!["sweep", "access-expiry", "--dry-run"],
+        vec!["sweep", "pause", "access-expiry", "--reason", "not yet"],
+        vec!["sweep", "resume", "access-expiry", "--reason", "done"],
+        vec!["sweep", "run", "access-expiry"],
+        vec!["sweep", "confirm", "access-expiry", "--reason", "as planned"],
+        vec!["sweep", "preview", "access-expiry"],
         vec!["dead", "discard", &id(1), "--reason", "no event"],
-        vec!["lanes", "--remove", "--reason", "no broker"],
-        vec!["sources", "--remove"],
+        vec!["lanes", "remove", "--reason", "no broker"],
+        vec!["sources", "remove"],
         vec!["rebuild"],
         vec!["prune"],
         vec!["prune", "--dry-run"],
@@ -51,7 +51,7 @@ fn every_command_that_changes_something_is_recorded_with_its_user_and_reason() {
     // It is still no event, and the attempt counts.
     given.tenure.call(&["dead", "redrive", &id(0)]);
     let changed = given.with(&[("TENURE_ACCESS__IDLE", "35000d")]);
-    changed.ok(&["policy", "--confirm", "--reason", "as agreed"]);
+    changed.ok(&["policy", "apply", "--reason", "as agreed"]);
     assert_eq!(
         actions(&given, &[]),
         [
@@ -149,8 +149,10 @@ fn the_audit_log_is_filtered_printed_and_carried_along() {
     let given = Given::events();
     let nothing = "tenure-audit-of-nobody";
     let odd = "why\u{1b}[31m not";
-    given.tenure.ok(&["sweep", "access-expiry", "--pause", odd]);
-    given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+    given
+        .tenure
+        .ok(&["sweep", "pause", "access-expiry", "--reason", odd]);
+    given.tenure.ok(&["sweep", "resume", "access-expiry"]);
     given.tenure.ok(&["rebuild", "--reason", "a test"]);
     assert_eq!(
         actions(&given, &["--action", "sweep"]),
@@ -168,7 +170,7 @@ fn the_audit_log_is_filtered_printed_and_carried_along() {
     );
     assert!(!table.contains('\u{1b}'), "{table}");
 
-    given.tenure.ok(&["export", "--output", "store.export"]);
+    given.tenure.ok(&["export", "store.export"]);
     let moved = given.with(&[("TENURE_STORE__URL", "sqlite://moved.db")]);
     moved.ok(&["import", "store.export", "--reason", "a move"]);
     let moved = moved.json(&["audit"]);

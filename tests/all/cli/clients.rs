@@ -246,8 +246,8 @@ async fn only_a_worker_puts_a_new_policy_into_effect_and_other_commands_warn() {
         &["dead", "discard", "1"],
         &["verify"],
         &["ingest", "events.ndjson"],
-        &["sweep", "access-expiry", "--dry-run"],
-        &["sweep", "access-expiry"],
+        &["sweep", "preview", "access-expiry"],
+        &["sweep", "run", "access-expiry"],
     ] {
         let output = other.call(args);
         assert_eq!(code(&output), 0, "{args:?}");

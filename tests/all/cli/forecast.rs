@@ -33,7 +33,7 @@ fn a_forecast_lists_days_and_clients() {
 #[test]
 fn a_forecast_is_printed_as_csv_and_as_json() {
     let given = Given::events();
-    let csv = given.tenure.ok(&["forecast", "--until", THEN, "--csv"]);
+    let csv = given.tenure.ok(&["forecast", "--until", THEN, "-o", "csv"]);
     assert_eq!(
         csv.lines().collect::<Vec<_>>(),
         [
@@ -75,7 +75,7 @@ fn a_wrong_forecast_is_a_usage_error() {
         (&["--until", "1M"][..], "30d for a month"),
         (&["--until", "soon"], "the units are w, d, h"),
         (&["--partner", "a/b"], "partner"),
-        (&["--csv", "--json"], "exclude each other"),
+        (&["-o", "csv", "--json"], "cannot be used with"),
     ] {
         let output = given.tenure.call(&[&["forecast"], arguments].concat());
         assert_eq!(code(&output), 2, "{arguments:?}");

@@ -40,7 +40,7 @@ pub(super) fn many(given: &Given, clients: usize) {
 fn sweeps_are_listed_paused_and_resumed() {
     let given = Given::nothing();
     given.tenure.ok(&["migrate"]);
-    let listed = given.tenure.json(&["sweep"]);
+    let listed = given.tenure.json(&["sweep", "list"]);
     let names: Vec<_> = listed.iter().map(|sweep| sweep["sweep"].clone()).collect();
     assert_eq!(names, Sweep::ALL.map(Sweep::as_str));
     assert_eq!(
@@ -49,40 +49,54 @@ fn sweeps_are_listed_paused_and_resumed() {
     );
 
     let why = "the books are closed";
-    let stdout = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
+    let stdout = given
+        .tenure
+        .ok(&["sweep", "pause", "subscription-end", "--reason", why]);
     assert_eq!(
         stdout,
-        "subscription-end: paused; only manual runs until `tenure sweep NAME --resume`\n"
+        "subscription-end: paused; only manual runs until `tenure sweep resume subscription-end`\n"
     );
-    let listed = given.tenure.json(&["sweep"]);
+    let listed = given.tenure.json(&["sweep", "list"]);
     assert_eq!(listed[1]["halts"][0]["kind"], "paused");
     assert_eq!(listed[1]["halts"][0]["why"], why);
-    assert!(given.tenure.ok(&["sweep"]).contains("the books are closed"));
-    given.tenure.ok(&["sweep", "subscription-end"]);
-    assert_eq!(given.tenure.json(&["sweep"])[1]["last_run"]["status"], "done");
+    assert!(
+        given
+            .tenure
+            .ok(&["sweep", "list"])
+            .contains("the books are closed")
+    );
+    given.tenure.ok(&["sweep", "run", "subscription-end"]);
+    assert_eq!(
+        given.tenure.json(&["sweep", "list"])[1]["last_run"]["status"],
+        "done"
+    );
 
-    given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
-    assert_eq!(given.tenure.json(&["sweep"])[1]["halts"], json!([]));
-    let stdout = given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
+    given.tenure.ok(&["sweep", "resume", "subscription-end"]);
+    assert_eq!(given.tenure.json(&["sweep", "list"])[1]["halts"], json!([]));
+    let stdout = given.tenure.ok(&["sweep", "resume", "subscription-end"]);
     assert_eq!(stdout, "subscription-end: was not paused\n");
 }
 
 #[test]
 fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
     let given = Given::overdue(|given| many(given, 120));
-    let sweep = |more: &[&'static str]| given.tenure.call(&[&["sweep", "access-expiry"], more].concat());
-    let tripped = sweep(&[]);
+    let sweep = |verb: &str, more: &[&str]| {
+        given
+            .tenure
+            .call(&[&["sweep", verb, "access-expiry"], more].concat())
+    };
+    let tripped = sweep("run", &[]);
     assert_eq!(code(&tripped), 3);
     let why = stderr(&tripped);
     assert!(why.contains("the breaker stopped access-expiry"), "{why}");
-    assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
-    let listed = &given.tenure.json(&["sweep"])[0];
+    assert!(why.contains("tenure sweep confirm access-expiry"), "{why}");
+    let listed = &given.tenure.json(&["sweep", "list"])[0];
     assert_eq!(listed["halts"][0]["kind"], "tripped");
     assert_eq!(
         (&listed["last_run"]["status"], &listed["last_done"]),
         (&json!("tripped"), &Value::Null)
     );
-    let report: Value = serde_json::from_slice(&sweep(&["--json"]).stdout).expect("one object");
+    let report: Value = serde_json::from_slice(&sweep("run", &["--json"]).stdout).expect("one object");
     assert_eq!(
         (
             &report["changed"],
@@ -93,21 +107,21 @@ fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
     );
     assert!(report["tripped"].is_string());
 
-    let looked = sweep(&["--dry-run"]);
+    let looked = sweep("preview", &[]);
     assert_eq!(code(&looked), 0);
     assert!(
         stdout(&looked).contains("would change 120"),
         "{}",
         stdout(&looked)
     );
-    let confirmed = sweep(&["--confirm"]);
+    let confirmed = sweep("confirm", &[]);
     assert_eq!(code(&confirmed), 0);
     assert!(
         stdout(&confirmed).contains("changed 120"),
         "{}",
         stdout(&confirmed)
     );
-    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
+    assert_eq!(given.tenure.json(&["sweep", "list"])[0]["halts"], json!([]));
 }
 
 #[test]
@@ -127,7 +141,7 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     };
     let warning = |check: &Value| check["warnings"][0].as_str().unwrap_or_default().to_owned();
     running.wait_until("held back", || {
-        warning(&check().2).contains("tenure policy --confirm")
+        warning(&check().2).contains("tenure policy apply")
     });
     let (status, ready, policy) = check();
     assert_eq!(
@@ -150,7 +164,7 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     // Whom it would change is for people with access to the store, not for `/readyz`.
     assert!(running.log().contains("many/c1"), "{}", running.log());
     assert!(!warning(&policy).contains("many/c1"), "{policy}");
-    let policies = shorter.json(&["policy"]);
+    let policies = shorter.json(&["policy", "show"]);
     let [recorded, settings] = policies.as_slice() else {
         panic!("{policies:?}");
     };
@@ -159,7 +173,7 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     assert_eq!((&at_once["clients"], &at_once["of"]), (&json!(120), &json!(120)));
     assert_eq!(at_once["held_back"], true);
     assert_eq!(at_once["first"].as_array().map(Vec::len), Some(10));
-    let shown = shorter.ok(&["policy"]);
+    let shown = shorter.ok(&["policy", "show"]);
     assert!(
         shown.contains(" of 120 clients at once: many/c0, many/c1, "),
         "{shown}"
@@ -168,17 +182,17 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     assert!(shown.contains("\nthe breaker holds it back: "), "{shown}");
 
     // Until then the previous policy stays in effect.
-    let confirmed = shorter.json(&["policy", "--confirm"]);
+    let confirmed = shorter.json(&["policy", "apply"]);
     assert!(confirmed[0]["from"].is_string(), "{confirmed:?}");
     assert_eq!(confirmed[0]["clients"], 120);
     running.wait_until("in order", || check().2["detail"] == "in order");
     running.wait_until("expired", || access().contains(r#""access":"expired""#));
-    let recorded = shorter.ok(&["policy"]);
+    let recorded = shorter.ok(&["policy", "show"]);
     assert!(
         recorded.contains("36000d") && recorded.contains("60d"),
         "{recorded}"
     );
-    let again = shorter.ok(&["policy", "--confirm"]);
+    let again = shorter.ok(&["policy", "apply"]);
     assert_eq!(again, "the policy in these settings is already in effect\n");
     assert!(running.stop().success());
     assert_eq!(shorter.json(&["verify"]).len(), 1, "no drift");
@@ -193,7 +207,7 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
         .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
-    let held_back = given.tenure.call(&["sweep", "access-expiry"]);
+    let held_back = given.tenure.call(&["sweep", "run", "access-expiry"]);
     assert_eq!(code(&held_back), 3);
     let text = stdout(&held_back);
     assert!(
@@ -207,10 +221,10 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
         ),
         "{why}"
     );
-    assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
-    given.tenure.ok(&["lanes", "--remove"]);
-    assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
-    let stdout = given.tenure.ok(&["sweep", "access-expiry"]);
+    assert_eq!(given.tenure.json(&["lanes", "list"])[0]["watermark"], Value::Null);
+    given.tenure.ok(&["lanes", "remove"]);
+    assert_eq!(given.tenure.json(&["lanes", "list"]), Vec::<Value>::new());
+    let stdout = given.tenure.ok(&["sweep", "run", "access-expiry"]);
     assert!(stdout.contains("changed 1"), "{stdout}");
 }
 
@@ -218,7 +232,7 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
 #[tokio::test]
 async fn a_sweep_that_was_held_back_does_not_hide_the_last_one_that_was_done() {
     let given = Given::overdue_events();
-    let sweep = ["sweep", "access-expiry", "--now", "2025-03-10T00:00:00Z"];
+    let sweep = ["sweep", "run", "access-expiry", "--at", "2025-03-10T00:00:00Z"];
     let done = given.tenure.json(&sweep).remove(0);
     assert_eq!(
         (&done["status"], &done["changed"]),
@@ -231,7 +245,7 @@ async fn a_sweep_that_was_held_back_does_not_hide_the_last_one_that_was_done() {
         .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
-    let held_back = given.tenure.call(&["sweep", "access-expiry", "--json"]);
+    let held_back = given.tenure.call(&["sweep", "run", "access-expiry", "--json"]);
     assert_eq!(code(&held_back), 3);
     let report: Value = serde_json::from_slice(&held_back.stdout).expect("one object");
     assert_eq!(
@@ -239,14 +253,14 @@ async fn a_sweep_that_was_held_back_does_not_hide_the_last_one_that_was_done() {
         (&json!("held_back"), &json!("tenure.events.0"))
     );
     // A preview as of now is held back too, and complete as a preview.
-    given.tenure.ok(&["sweep", "access-expiry", "--dry-run"]);
-    let listed = &given.tenure.json(&["sweep"])[0];
+    given.tenure.ok(&["sweep", "preview", "access-expiry"]);
+    let listed = &given.tenure.json(&["sweep", "list"])[0];
     assert_eq!(listed["last_run"]["status"], "held_back");
     assert_eq!(
         (&listed["last_done"]["status"], &listed["last_done"]["upto"]),
         (&json!("done"), &json!("2025-03-10T00:00:00Z"))
     );
-    let table = given.tenure.ok(&["sweep"]);
+    let table = given.tenure.ok(&["sweep", "list"]);
     assert!(
         table.contains("held_back") && table.contains("2025-03-10T00:00:00Z"),
         "{table}"
@@ -255,7 +269,7 @@ async fn a_sweep_that_was_held_back_does_not_hide_the_last_one_that_was_done() {
 
 /// The last run of access-expiry.
 fn last_run(given: &Given) -> Value {
-    given.tenure.json(&["sweep"])[0]["last_run"].clone()
+    given.tenure.json(&["sweep", "list"])[0]["last_run"].clone()
 }
 
 /// Waits for a run that was held back for this reason.
@@ -363,9 +377,9 @@ async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
     });
     let detail = broker().1["detail"].as_str().unwrap_or_default().to_owned();
     assert!(detail.contains("timers wait for lanes of RabbitMQ"), "{detail}");
-    assert!(detail.contains("run `tenure lanes --remove`"), "{detail}");
+    assert!(detail.contains("run `tenure lanes remove`"), "{detail}");
 
-    given.tenure.ok(&["lanes", "--remove"]);
+    given.tenure.ok(&["lanes", "remove"]);
     running.wait_until("ready", || broker().0 == 200);
     assert_eq!(broker().1["detail"], "not configured");
     assert!(running.stop().success());
@@ -374,7 +388,7 @@ async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
 #[test]
 fn a_worker_sweeps_again_after_a_trip_is_confirmed() {
     let given = Given::overdue(|given| many(given, 120));
-    let by_hand = ["sweep", "access-expiry"];
+    let by_hand = ["sweep", "run", "access-expiry"];
     assert_eq!(code(&given.tenure.call(&by_hand)), 3);
     let running = given.with(&[SHORT_IDLE, EACH_SECOND]).start();
     running.wait_until("unready", || {
@@ -382,12 +396,14 @@ fn a_worker_sweeps_again_after_a_trip_is_confirmed() {
         status == 503 && body.contains("stopped by the breaker")
     });
     let tripped = last_run(&given);
-    assert!(tripped["error"].to_string().contains("--confirm"), "{tripped}");
+    assert!(
+        tripped["error"].to_string().contains("tenure sweep confirm"),
+        "{tripped}"
+    );
 
-    let confirmed = [&by_hand[..], &["--confirm"]].concat();
-    let stdout = given.tenure.ok(&confirmed);
+    let stdout = given.tenure.ok(&["sweep", "confirm", "access-expiry"]);
     assert!(stdout.contains("changed 120"), "{stdout}");
-    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
+    assert_eq!(given.tenure.json(&["sweep", "list"])[0]["halts"], json!([]));
     running.wait_until("ready", || running.get("/readyz").0 == 200);
     running.wait_until("sweeping", || {
         let run = last_run(&given);

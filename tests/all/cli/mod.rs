@@ -9,6 +9,7 @@ mod demo;
 mod elsewhere;
 mod files;
 mod forecast;
+mod formats;
 mod full_disk;
 mod halts;
 mod headers;
@@ -78,9 +79,11 @@ impl Given {
         let mut given = Self::nothing();
         given.tenure = given.with(&[SHORT_IDLE]);
         given.tenure.ok(&["migrate"]);
-        given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
+        given
+            .tenure
+            .ok(&["sweep", "pause", "access-expiry", "--reason", "not yet"]);
         ingest(&given);
-        given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+        given.tenure.ok(&["sweep", "resume", "access-expiry"]);
         given
     }
 

@@ -1,4 +1,4 @@
-//! Expected sources: what `tenure sources`, sweeps, a worker's log, its metrics and `/readyz` say about one that is silent.
+//! Expected sources: what `tenure sources list`, sweeps, a worker's log, its metrics and `/readyz` say about one that is silent.
 
 use std::collections::BTreeMap;
 
@@ -33,26 +33,26 @@ fn accessed(at: DateTime<Utc>) -> String {
 async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
     let given = silent().await;
     let tenure = &given.tenure;
-    let listed = tenure.json(&["sources"]);
+    let listed = tenure.json(&["sources", "list"]);
     let expected = json!({
         "source": "/account", "every_seconds": 21_600, "expected_since": "1970-01-01T00:00:00Z", "last_heard": null,
         "events_per_hour": 0, "silent_since": "1970-01-01T00:00:00Z",
     });
     assert_eq!(listed, [expected]);
-    let table = tenure.ok(&["sources"]);
+    let table = tenure.ok(&["sources", "list"]);
     assert!(table.contains("/account") && table.contains("6h"), "{table}");
 
-    let held_back = tenure.call(&["sweep", "access-expiry"]);
+    let held_back = tenure.call(&["sweep", "run", "access-expiry"]);
     assert_eq!(code(&held_back), 3);
     let why = stderr(&held_back);
     assert!(
         why.contains("access-expiry is held back, and more clients may be due: /account is silent: no event from after 1970"),
         "{why}"
     );
-    let sweeps = tenure.json(&["sweep"]);
+    let sweeps = tenure.json(&["sweep", "list"]);
     assert_eq!(sweeps[0]["held_back"]["source"], "/account");
     assert_eq!(sweeps[1]["held_back"], Value::Null, "nothing is due");
-    let why = stderr(&tenure.call(&["sweep"]));
+    let why = stderr(&tenure.call(&["sweep", "list"]));
     assert!(
         why.contains("access-expiry is held back: /account is silent"),
         "{why}"
@@ -66,10 +66,10 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
     )
     .expect("a file");
     tenure.ok(&["ingest", "late.ndjson"]);
-    let listed = tenure.json(&["sources"]);
+    let listed = tenure.json(&["sources", "list"]);
     assert_eq!(listed[0]["silent_since"], Value::Null);
     assert_eq!(listed[0]["events_per_hour"], 1);
-    let stdout = tenure.ok(&["sweep", "access-expiry"]);
+    let stdout = tenure.ok(&["sweep", "run", "access-expiry"]);
     assert!(!stdout.contains("held back"), "{stdout}");
     tenure.assert_no_drift();
 }
@@ -77,9 +77,9 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
 #[tokio::test]
 async fn sources_that_are_removed_hold_nothing_back() {
     let given = silent().await;
-    given.tenure.ok(&["sources", "--remove"]);
-    assert_eq!(given.tenure.json(&["sources"]), Vec::<Value>::new());
-    let stdout = given.tenure.ok(&["sweep", "access-expiry"]);
+    given.tenure.ok(&["sources", "remove"]);
+    assert_eq!(given.tenure.json(&["sources", "list"]), Vec::<Value>::new());
+    let stdout = given.tenure.ok(&["sweep", "run", "access-expiry"]);
     assert!(stdout.contains("changed 1"), "{stdout}");
 }
 

@@ -129,7 +129,7 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
     );
 
     // An archive moves them.
-    given.tenure.ok(&["export", "--output", "moved.ndjson"]);
+    given.tenure.ok(&["export", "moved.ndjson"]);
     let moved = given.with(&[("DATABASE_URL", "sqlite:moved.db")]);
     moved.ok(&["import", "moved.ndjson"]);
     assert_eq!(moved.json(&["statement", "--month", "2025-02"]), lines);
@@ -142,7 +142,7 @@ fn a_spreadsheet_can_open_what_was_closed() {
     close(&given, "2025-01");
     disable(&given);
     close(&given, "2025-02");
-    let csv = given.tenure.ok(&["statement", "--month", "2025-02", "--csv"]);
+    let csv = given.tenure.ok(&["statement", "--month", "2025-02", "-o", "csv"]);
     let removed: Vec<String> = (21..=31).map(|day| format!("2025-01-{day}")).collect();
     let whole = "2025-02-01T00:00:00Z/2025-03-01T00:00:00Z";
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_spreadsheet_can_open_what_was_closed() {
             &format!("2025-02,days,2025-02,best,forge,28,0,0,0,{whole},,,,"),
         ]
     );
-    let closings = given.tenure.ok(&["statement", "--csv"]);
+    let closings = given.tenure.ok(&["statement", "-o", "csv"]);
     let lines: Vec<&str> = closings.split_terminator("\r\n").collect();
     assert_eq!(
         lines[0],
@@ -202,9 +202,9 @@ fn what_cannot_be_closed_says_why() {
             "cannot be used with",
         ),
         (
-            &["--month", "2025-02", "--close", "--csv"],
+            &["--month", "2025-02", "--close", "-o", "csv"],
             2,
-            "cannot be used with",
+            "prints no rows",
         ),
         (
             &["--month", "2025-02", "--close", "--by", " "],
@@ -214,9 +214,9 @@ fn what_cannot_be_closed_says_why() {
         (&["--close"], 2, "--month"),
         (&["--month", "2025-02", "--by", "ann"], 2, "--close"),
         (
-            &["--month", "2025-02", "--csv", "--json"],
+            &["--month", "2025-02", "-o", "csv", "--json"],
             2,
-            "exclude each other",
+            "cannot be used with",
         ),
     ] {
         let tenure = given.with(&[("LOGNAME", "bob")]);

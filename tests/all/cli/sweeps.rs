@@ -16,7 +16,7 @@ fn a_dry_run_prints_the_changes() {
     let given = Given::events();
     let stdout = given
         .tenure
-        .ok(&["sweep", "access-expiry", "--dry-run", "--now", THEN]);
+        .ok(&["sweep", "preview", "access-expiry", "--at", THEN]);
     insta::assert_snapshot!(stdout, @r"
     ┌─────────────┬────────────────┬────┬──────────────────────┐
     │ client      ┆ change         ┆ id ┆ due                  │
@@ -32,13 +32,13 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     use tenure::domain::Sweep;
     use tenure::store::{Sweeps as _, Upkeep as _};
     let given = Given::overdue_events();
-    let sweep = |more: &[&'static str]| [&["sweep", "access-expiry", "--now", EARLIER], more].concat();
+    let sweep = |verb: &'static str| ["sweep", verb, "access-expiry", "--at", EARLIER];
     let all = || {
         let client = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
         (client, given.tenure.json(&["client", "list"]))
     };
     let before = all();
-    let previewed = given.tenure.json(&sweep(&["--dry-run"]));
+    let previewed = given.tenure.json(&sweep("preview"));
     let [client, dry] = previewed.as_slice() else {
         panic!("{previewed:?}");
     };
@@ -49,7 +49,7 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
         }]})
     );
     let mut dry = dry.clone();
-    let dry_run = given.tenure.ok(&sweep(&["--dry-run"]));
+    let dry_run = given.tenure.ok(&sweep("preview"));
     assert_eq!(all(), before);
     let store = given.sqlite();
     assert!(
@@ -61,7 +61,7 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     );
 
     // On the same store after two dry runs, so the real run still has everything to do.
-    let real_run = given.tenure.ok(&sweep(&[]));
+    let real_run = given.tenure.ok(&sweep("run"));
     assert_eq!(real_run, dry_run.replace("would change", "changed"));
     assert_ne!(all(), before);
     assert_eq!(
@@ -75,11 +75,11 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     store.close().await;
 
     let other = Given::overdue_events();
-    let real = other.tenure.json(&sweep(&[])).remove(0);
+    let real = other.tenure.json(&sweep("run")).remove(0);
     assert_eq!(dry["dry_run"], true);
     dry["dry_run"] = json!(false);
     assert_eq!(real, dry);
-    let again = other.tenure.json(&sweep(&[])).remove(0);
+    let again = other.tenure.json(&sweep("run")).remove(0);
     assert_eq!((&again["examined"], &again["changes"]), (&json!(0), &json!(0)));
 }
 
@@ -88,26 +88,29 @@ fn a_sweep_as_of_the_future_is_a_usage_error_and_changes_nothing() {
     let given = Given::events();
     let all = || given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
     let before = all();
-    for more in [&[][..], &["--confirm"], &["--json"]] {
-        let refused = given
-            .tenure
-            .call(&[&["sweep", "access-expiry", "--now", THEN], more].concat());
+    for (verb, at) in [
+        ("run", THEN),
+        ("confirm", THEN),
+        ("run", "+1h"),
+        ("run", "tomorrow"),
+    ] {
+        let refused = given.tenure.call(&["sweep", verb, "access-expiry", "--at", at]);
         assert_eq!(code(&refused), 2);
         let why = stderr(&refused);
         assert!(
-            why.contains("--now 2123-09-01T00:00:00Z is in the future") && why.contains("--dry-run"),
+            why.contains("is in the future") && why.contains("tenure sweep preview"),
             "{why}"
         );
     }
     assert_eq!(all(), before);
-    assert_eq!(given.tenure.json(&["sweep"])[0]["last_run"], Value::Null);
+    assert_eq!(given.tenure.json(&["sweep", "list"])[0]["last_run"], Value::Null);
     given.tenure.assert_no_drift();
 }
 
 #[test]
 fn a_dry_run_in_json_prints_every_client_before_the_totals() {
     let given = Given::overdue(|given| many(given, 230));
-    let mut lines = given.tenure.json(&["sweep", "access-expiry", "--dry-run"]);
+    let mut lines = given.tenure.json(&["sweep", "preview", "access-expiry"]);
     let totals = lines.pop().expect("the totals");
     assert_eq!(
         (&totals["changed"], &totals["status"], &totals["dry_run"]),
@@ -124,7 +127,7 @@ fn a_dry_run_in_json_prints_every_client_before_the_totals() {
         assert_eq!(line["changes"][0]["type"], "access.expired", "{line}");
     }
     // The table for people says how many it leaves out.
-    let table = given.tenure.ok(&["sweep", "access-expiry", "--dry-run"]);
+    let table = given.tenure.ok(&["sweep", "preview", "access-expiry"]);
     assert_eq!(table.matches("access.expired").count(), 200);
     assert!(table.contains("and 30 more clients\n"), "{table}");
 }
@@ -133,14 +136,14 @@ fn a_dry_run_in_json_prints_every_client_before_the_totals() {
 fn every_sweep_runs_by_its_name_when_nothing_is_due() {
     let given = Given::events();
     for name in Sweep::ALL.map(Sweep::as_str) {
-        let output = given.tenure.call(&["sweep", name, "--json"]);
+        let output = given.tenure.call(&["sweep", "run", name, "--json"]);
         assert_eq!(code(&output), 0);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
         assert_eq!(report["sweep"], name);
         for count in ["examined", "changed", "changes", "failed"] {
             assert_eq!(report[count], 0, "{name}: {report}");
         }
-        let stdout = given.tenure.ok(&["sweep", name]);
+        let stdout = given.tenure.ok(&["sweep", "run", name]);
         assert!(stdout.starts_with(&format!("{name} up to ")), "{stdout}");
         assert!(
             stdout.ends_with(": examined 0 clients, changed 0 (0 changes)\n"),
@@ -153,7 +156,7 @@ fn every_sweep_runs_by_its_name_when_nothing_is_due() {
 fn a_run_is_listed_and_shows_the_clients_that_it_changed() {
     let given = Given::overdue_events();
     for name in ["access-expiry", "terminated-cleanup"] {
-        given.tenure.ok(&["sweep", name, "--now", EARLIER]);
+        given.tenure.ok(&["sweep", "run", name, "--at", EARLIER]);
     }
     let runs = given.tenure.json(&["sweep", "runs"]);
     assert_eq!(each(&runs, "sweep"), ["terminated-cleanup", "access-expiry"]);

@@ -70,7 +70,7 @@ async fn no_command_prints_control_characters() {
     let given = hostile();
     let tenure = &given.tenure;
     let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
-    plain(tenure, &["sweep", "access-expiry", "--pause", EVIL]);
+    plain(tenure, &["sweep", "pause", "access-expiry", "--reason", EVIL]);
     let publishing = given.with(&[("AMQP_URL", "amqp://127.0.0.1:1/%1B%5B31m%E2%80%AE")]);
     plain(&publishing, &["publish", &evil_file]);
     for args in [
@@ -86,23 +86,23 @@ async fn no_command_prints_control_characters() {
         &["dead", "redrive", "--all"],
         &["dead", "discard", "1"],
         &["dead", "show", EVIL],
-        &["sweep"],
-        &["sweep", EVIL],
+        &["sweep", "list"],
+        &["sweep", "run", EVIL],
         &[
             "sweep",
+            "preview",
             "access-expiry",
-            "--dry-run",
-            "--now",
+            "--at",
             "2300-01-01T00:00:00Z",
         ],
-        &["policy"],
+        &["policy", "show"],
         &["what-if", "--set", "access.idle=60d"],
         &["what-if", "--set", EVIL],
         &["statement", "--month", EVIL],
         &["statement", "--month", "2025-01", "--close", "--by", EVIL],
         &["statement", "--month", "2025-01"],
         &["statement"],
-        &["lanes"],
+        &["lanes", "list"],
         &["verify"],
         &["verify", EVIL],
         &["prune", "--dry-run"],

@@ -1,4 +1,4 @@
-//! `tenure what-if`, and what `tenure policy` shows of the policy in the settings.
+//! `tenure what-if`, and what `tenure policy show` shows of the policy in the settings.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -61,7 +61,7 @@ fn a_what_if_is_printed_as_csv_and_as_json() {
     let given = Given::events();
     let csv = given
         .tenure
-        .ok(&[&["what-if", "--csv"], &SET[..], &WINDOW].concat());
+        .ok(&[&["what-if", "-o", "csv"], &SET[..], &WINDOW].concat());
     assert_eq!(
         csv.lines().collect::<Vec<_>>(),
         [
@@ -97,7 +97,7 @@ fn a_what_if_is_printed_as_csv_and_as_json() {
     assert_eq!(sums["since"], "2025-01-01T00:00:00Z");
     // Nothing was written.
     given.tenure.assert_no_drift();
-    assert_eq!(given.tenure.json(&["policy"]).len(), 1);
+    assert_eq!(given.tenure.json(&["policy", "show"]).len(), 1);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_wrong_what_if_is_a_usage_error() {
             "--since is after --until",
         ),
         (&["--partner", "a/b"], "partner"),
-        (&["--csv", "--json"], "exclude each other"),
+        (&["-o", "csv", "--json"], "cannot be used with"),
     ] {
         let output = given.tenure.call(&[&["what-if"], arguments].concat());
         assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
@@ -161,10 +161,10 @@ fn a_wrong_what_if_is_a_usage_error() {
 #[test]
 fn the_policy_of_the_settings_is_shown_with_what_it_would_change() {
     let given = Given::events();
-    let same = given.tenure.ok(&["policy"]);
+    let same = given.tenure.ok(&["policy", "show"]);
     assert!(!same.contains("not in effect"), "{same}");
     let shorter = given.with(&[SHORT_IDLE]);
-    let shown = shorter.ok(&["policy"]);
+    let shown = shorter.ok(&["policy", "show"]);
     for part in [
         "\nthe policy in these settings is not in effect:\n",
         "│ access.idle ┆ 36000d    ┆ 60d ",
@@ -175,7 +175,7 @@ fn the_policy_of_the_settings_is_shown_with_what_it_would_change() {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
     assert!(!shown.contains("breaker"), "{shown}");
-    let lines = shorter.json(&["policy"]);
+    let lines = shorter.json(&["policy", "show"]);
     assert_eq!(each(&lines, "line"), ["policy", "settings"]);
     assert_eq!(
         lines[0]["policy"]["warn_before"].as_array().map(Vec::len),
@@ -197,16 +197,16 @@ fn the_policy_of_the_settings_is_shown_with_what_it_would_change() {
 fn a_quick_look_at_the_policy_reads_no_client() {
     let given = Given::events();
     let shorter = given.with(&[SHORT_IDLE]);
-    let shown = shorter.ok(&["policy", "--quick"]);
+    let shown = shorter.ok(&["policy", "show", "--quick"]);
     for part in [
         "\nthe policy in these settings is not in effect:\n",
         "│ access.idle ┆ 36000d    ┆ 60d ",
-        "\nwithout --quick, `tenure policy` shows what it would change\n",
+        "\nwithout --quick, this command says what it would change\n",
     ] {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
     assert!(!shown.contains("bakery") && !shown.contains("at once"), "{shown}");
-    let lines = shorter.json(&["policy", "--quick"]);
+    let lines = shorter.json(&["policy", "show", "--quick"]);
     assert_eq!(each(&lines, "line"), ["policy", "settings"]);
     assert_eq!(lines[1]["differing"][0]["setting"], "access.idle");
     assert_eq!(
@@ -215,11 +215,9 @@ fn a_quick_look_at_the_policy_reads_no_client() {
     );
     // The policy in effect has nothing to show.
     assert_eq!(
-        given.tenure.ok(&["policy", "--quick"]),
-        given.tenure.ok(&["policy"])
+        given.tenure.ok(&["policy", "show", "--quick"]),
+        given.tenure.ok(&["policy", "show"])
     );
-    let both = shorter.call(&["policy", "--quick", "--confirm"]);
-    assert_eq!(code(&both), 2, "{}", stderr(&both));
 }
 
 #[tokio::test]
@@ -236,7 +234,7 @@ async fn policies_recorded_ahead_of_the_clock_are_shown() {
         .await
         .expect("recorded");
     // The settings are those in effect: only the policy that is ahead differs.
-    let shown = given.tenure.ok(&["policy", "--quick"]);
+    let shown = given.tenure.ok(&["policy", "show", "--quick"]);
     assert!(
         shown.contains("\na policy is recorded as effective from "),
         "{shown}"
@@ -246,7 +244,7 @@ async fn policies_recorded_ahead_of_the_clock_are_shown() {
         !shown.contains("the policy in these settings is not in effect"),
         "{shown}"
     );
-    let lines = given.tenure.json(&["policy", "--quick"]);
+    let lines = given.tenure.json(&["policy", "show", "--quick"]);
     assert_eq!(each(&lines, "line"), ["policy", "policy", "settings"]);
     assert_eq!(lines[2]["withdraws"], json!([lines[1]["from"]]));
     assert_eq!(lines[2]["differing"], json!([]));

@@ -19,12 +19,15 @@ fn invalid_arguments_are_usage_errors() {
     let given = Given::nothing();
     for (args, because) in [
         (
-            &["sweep", "spring-cleaning"][..],
+            &["sweep", "run", "spring-cleaning"][..],
             "[possible values: access-expiry, ",
         ),
         (&["client", "show", "bakery"], "{partner}/{client}"),
         (&["client", "show", "acme/ba kery"], "`ba kery`"),
-        (&["client", "show", "acme/bakery", "--at", "yesterday"], "--at"),
+        (
+            &["client", "show", "acme/bakery", "--at", "last week"],
+            "yesterday",
+        ),
         (&["client", "list", "--service", "sleeping"], "all_active"),
         (&["client", "list", "--tab", "third"], "inactive"),
         (&["client", "list", "--colour", "red"], "--colour"),
@@ -34,8 +37,14 @@ fn invalid_arguments_are_usage_errors() {
         (&["dead", "redrive"], "required"),
         (&["dead", "discard", "1", "--all"], "cannot be used with"),
         (&["dead", "show", "first"], "first"),
-        (&["sweep", "access-expiry", "--now", "noon"], "--now"),
+        (&["sweep", "run", "access-expiry", "--at", "noon"], "-3d"),
         (&["demo", "--clients", "many"], "many"),
+        (&["verify", "-o", "csv"], "prints no rows"),
+        (
+            &["client", "list", "-o", "xml"],
+            "possible values: table, json, csv",
+        ),
+        (&["client", "list", "-o", "csv", "--json"], "cannot be used with"),
     ] {
         refused(&given.tenure, args, because);
     }

@@ -219,7 +219,7 @@ async fn a_policy_from_a_clock_that_was_ahead_is_withdrawn_on_confirmation() {
     let Adoption::Held { why, .. } = &adoption else {
         panic!("{adoption:?}");
     };
-    assert!(why.contains("tenure policy --confirm"), "{why}");
+    assert!(why.contains("tenure policy apply"), "{why}");
     let adoption = adopt(&engine, &idle(90), AdoptionMode::Confirmed).await;
     let Adoption::Recorded { from } = adoption else {
         panic!("{adoption:?}");

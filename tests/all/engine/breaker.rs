@@ -59,7 +59,7 @@ async fn a_sweep_that_would_change_too_much_changes_nothing_until_confirmed() {
     let report = sweep(&engine, SweepMode::ByHand).await;
     let why = report.tripped.expect("it trips");
     assert!(why.contains("of 150 clients at once"), "{why}");
-    assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
+    assert!(why.contains("tenure sweep confirm access-expiry"), "{why}");
     assert_eq!(report.counts.changed, 0);
     assert_eq!(world.store.census().await.expect("a census"), before);
     let runs = world.store.runs(None, 9).await.expect("runs");
@@ -228,7 +228,7 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     );
     assert!(why.contains("150 of 150 clients"), "{why}");
     assert!(!why.contains("p/c0"), "{why}: /readyz needs no token");
-    assert!(why.contains("tenure policy --confirm"), "{why}");
+    assert!(why.contains("tenure policy apply"), "{why}");
     assert!(engine.is_latest_policy(&idle(60)).await.expect("an answer"));
     assert_eq!(world.store.policies().await.expect("policies").len(), 1);
 

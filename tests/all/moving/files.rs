@@ -38,7 +38,7 @@ fn exported(clients: usize) -> (TempDir, Tenure, String) {
     events.push("not an event".into());
     fs::write(folder.path().join("events.ndjson"), events.join("\n")).expect("a file");
     tenure.ok(&["ingest", "events.ndjson"]);
-    let printed = tenure.ok(&["export", "--output", "tenure.export"]);
+    let printed = tenure.ok(&["export", "tenure.export"]);
     assert_eq!(
         printed,
         format!(
@@ -112,20 +112,17 @@ fn a_file_moves_a_store_to_another_folder_and_to_postgres() {
         lines.retain(|line| !line.starts_with(r#"{"audit":"#));
         assert_eq!(lines, expected);
     }
-    let records = old.json(&["export", "--output", "/dev/null"]).remove(0);
+    let records = old.json(&["export", "/dev/null"]).remove(0);
     assert_eq!(records["records"]["event"], 31);
 }
 
 #[test]
 fn a_failed_export_does_not_replace_the_last_one() {
     let (from, old, text) = exported(3);
-    let nowhere = old.call(&["export", "--output", "nowhere/tenure.export"]);
+    let nowhere = old.call(&["export", "nowhere/tenure.export"]);
     assert_eq!(nowhere.status.code(), Some(2), "{nowhere:?}");
     fs::write(from.path().join("tenure.db"), "overwritten").expect("a file");
-    assert_ne!(
-        old.call(&["export", "--output", "tenure.export"]).status.code(),
-        Some(0)
-    );
+    assert_ne!(old.call(&["export", "tenure.export"]).status.code(), Some(0));
     let after = fs::read_to_string(from.path().join("tenure.export")).expect("the export");
     assert_eq!(after, text);
     let files = fs::read_dir(from.path()).expect("a folder").count();
@@ -153,15 +150,15 @@ fn a_store_in_which_nothing_happened_is_empty() {
     let target = folder();
     let new = Tenure::new(target.path(), &[("TENURE_ACCESS__IDLE", "99d")]);
     assert!(new.run().stop().success());
-    new.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
+    new.ok(&["sweep", "pause", "access-expiry", "--reason", "not yet"]);
     assert_eq!(import(&new, &text).0, Some(0));
     let new = sqlite(&target);
-    let policies = new.json(&["policy"]);
+    let policies = new.json(&["policy", "show"]);
     let recorded = policies.iter().filter(|line| line["from"].is_string());
     let idle: Vec<&Value> = recorded.map(|line| &line["policy"]["access_idle"]).collect();
     assert_eq!(idle, [&json!(36_000 * 86_400_000_000_i64)], "{policies:?}");
     assert!(
-        !new.json(&["sweep"])
+        !new.json(&["sweep", "list"])
             .iter()
             .any(|sweep| sweep.to_string().contains("not yet"))
     );
@@ -277,13 +274,13 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["client", "show", "acme/c-000001"],
         &["verify"],
         &["rebuild"],
-        &["sweep", "access-expiry"],
-        &["policy"],
+        &["sweep", "run", "access-expiry"],
+        &["policy", "show"],
         &["what-if"],
         &["statement", "--month", "2025-01"],
         &["statement", "--month", "2025-01", "--close", "--by", "ann"],
-        &["lanes"],
-        &["sources"],
+        &["lanes", "list"],
+        &["sources", "list"],
         &["dead", "list"],
         &["prune"],
         &["migrate"],
@@ -406,8 +403,7 @@ fn memory_does_not_grow_with_the_store() {
         let target = folder();
         let file = from.path().join("tenure.export");
         let file = file.to_str().expect("text");
-        peak_memory(from.path(), &["export", "--output", "again"])
-            .max(peak_memory(target.path(), &["import", file]))
+        peak_memory(from.path(), &["export", "again"]).max(peak_memory(target.path(), &["import", file]))
     };
     let (small, large) = (peak(500), peak(20_000));
     println!("{small} KiB, {large} KiB");

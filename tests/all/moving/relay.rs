@@ -64,7 +64,7 @@ impl Move {
         self.old.ok(&["ingest", &file("first")]);
         let first = self.published(&self.old, 60);
         self.old.ok(&["ingest", &file("second")]);
-        self.old.ok(&["export", "--output", "tenure.export"]);
+        self.old.ok(&["export", "tenure.export"]);
         self.new.ok(&["import", "tenure.export"]);
         let second = self.published(&self.new, 80);
         self.new.ok(&["ingest", &file("third")]);

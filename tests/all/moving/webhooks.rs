@@ -41,7 +41,7 @@ fn continues(hint: &str, from: &str, to: &str) {
         .collect();
     std::fs::write(folder.path().join("events"), events.join("\n")).expect("a file");
     old.ok(&["ingest", "events"]);
-    old.ok(&["export", "--output", "tenure.export"]);
+    old.ok(&["export", "tenure.export"]);
     new.ok(&["import", "tenure.export"]);
     let listed = |tenure: &Tenure, name: &str| tenure.json(&["webhook", "list"])[0][name].clone();
     for name in [

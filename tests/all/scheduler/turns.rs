@@ -178,7 +178,7 @@ async fn a_sweep_that_trips_the_breaker_is_unready_and_does_not_run_again() {
     assert!(!freshness.is_well());
     let why = freshness.to_string();
     assert!(why.contains("stopped by the breaker since"), "{why}");
-    assert!(why.contains("--confirm"), "{why}");
+    assert!(why.contains("tenure sweep confirm"), "{why}");
 }
 
 #[tokio::test]

@@ -1,0 +1,163 @@
+//! How commands print: `-o table|json|csv`, tables on a terminal, completions, manual pages, and relative times.
+
+use std::process::Command;
+
+use super::{Given, code, stderr};
+
+#[test]
+fn lists_are_printed_as_comma_separated_values() {
+    let given = Given::events();
+    let csv = given.tenure.ok(&["client", "list", "-o", "csv"]);
+    let lines: Vec<&str> = csv.split("\r\n").collect();
+    assert_eq!(lines[0], "client,name,link,service,access,expires,last_accessed");
+    assert!(lines[1].starts_with("acme/bakery,"), "{csv}");
+    assert_eq!(lines.last(), Some(&""), "no sentence follows the rows: {csv}");
+    assert!(!csv.contains(",-,"), "an empty cell is empty: {csv}");
+    for args in [
+        &["sweep", "list"][..],
+        &["sweep", "runs"],
+        &["sweep", "preview", "access-expiry", "--at", "+400y"],
+        &["lanes", "list"],
+        &["sources", "list"],
+        &["partners"],
+        &["refusals"],
+        &["audit"],
+        &["accesses"],
+        &["dead", "list"],
+        &["webhook", "list"],
+        &["history", "acme/bakery"],
+        &["possible", "acme/bakery"],
+        &["access", "acme/bakery"],
+        &["account", "a-1"],
+        &["forecast"],
+        &["what-if"],
+        &["statement"],
+        &["client", "list", "--count"],
+    ] {
+        let csv = given.tenure.ok(&[args, &["-o", "csv"]].concat());
+        let mut reader = csv.split("\r\n");
+        let head = reader.next().unwrap_or_default();
+        assert!(head.contains(',') && !head.contains(' '), "{args:?}: {csv}");
+        assert!(csv.ends_with("\r\n"), "{args:?}: {csv}");
+    }
+}
+
+#[test]
+fn a_command_without_rows_has_no_comma_separated_values() {
+    let given = Given::events();
+    for args in [
+        &["verify"][..],
+        &["client", "show", "acme/bakery"],
+        &["policy", "show"],
+    ] {
+        let output = given.tenure.call(&[args, &["-o", "csv"]].concat());
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(stderr(&output).contains("prints no rows"), "{}", stderr(&output));
+    }
+    let both = given.tenure.json(&["client", "list"]);
+    let json = given.tenure.ok(&["client", "list", "-o", "json"]);
+    assert_eq!(json.lines().count(), both.len());
+}
+
+#[test]
+fn a_moment_may_be_relative_or_a_date() {
+    let given = Given::events();
+    let show = |at: &str| {
+        given
+            .tenure
+            .json(&["client", "show", "acme/bakery", "--at", at])
+            .remove(0)
+    };
+    let dated = show("2025-01-20");
+    assert_eq!(dated, show("2025-01-20T00:00:00Z"));
+    for at in ["now", "today", "yesterday", "tomorrow", "-3d", "+2w"] {
+        assert_eq!(show(at)["client"], "bakery", "{at}");
+    }
+    let none = given
+        .tenure
+        .call(&["client", "show", "acme/bakery", "--at", "-100y"]);
+    assert!(stderr(&none).contains("did not exist at"), "{}", stderr(&none));
+}
+
+/// Runs a command on a terminal of 80 columns.
+fn on_a_terminal(given: &Given, args: &str) -> String {
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!(
+            "stty cols 80; {} {args} 2>/dev/null",
+            env!("CARGO_BIN_EXE_tenure")
+        ))
+        .arg("/dev/null")
+        .current_dir(given.folder.path())
+        .env_remove("NO_COLOR")
+        .output()
+        .expect("script (util-linux) can be started");
+    assert!(output.status.success(), "{args}: {output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_table_fits_a_terminal_of_80_columns() {
+    let given = Given::events();
+    for args in [
+        "client list",
+        "client show acme/bakery --journal",
+        "history acme/bakery",
+        "possible acme/bakery",
+        "sweep list",
+        "policy show",
+        "audit",
+        "partners",
+    ] {
+        let text = on_a_terminal(&given, args);
+        for line in text.lines() {
+            let width = line.trim_end().chars().count();
+            assert!(width <= 80, "{args}: {width} columns: {line}\n{text}");
+        }
+    }
+    let list = on_a_terminal(&given, "client list");
+    let id_and_times = given.tenure.json(&["client", "list"]).remove(0);
+    for field in ["last_accessed_at", "expires_at"] {
+        let time = id_and_times[field].as_str().expect("a time");
+        assert!(list.contains(time), "{time} is whole in\n{list}");
+    }
+}
+
+#[test]
+fn a_shell_completes_commands() {
+    let given = Given::nothing();
+    let script = given.folder.path().join("tenure.bash");
+    // Even where the settings are wrong.
+    let wrong = given.with(&[("TENURE_STORE__COLOUR", "red")]);
+    std::fs::write(&script, wrong.ok(&["completions", "bash"])).expect("a file");
+    let complete = "source tenure.bash; COMP_WORDS=(tenure sweep p); COMP_CWORD=2; _tenure tenure p sweep; echo ${COMPREPLY[@]}";
+    let output = Command::new("bash")
+        .args(["-c", complete])
+        .current_dir(given.folder.path())
+        .output()
+        .expect("bash can be started");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "preview pause");
+    for shell in ["zsh", "fish"] {
+        assert!(wrong.ok(&["completions", shell]).contains("preview"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let given = Given::nothing();
+    given.tenure.ok(&["man", "pages"]);
+    let page = |name: &str| {
+        let path = given.folder.path().join("pages").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    assert!(page("tenure.1").contains("tenure\\-sweep"));
+    assert!(page("tenure-sweep-pause.1").contains("\\-\\-reason"));
+    assert!(page("tenure-client-list.1").contains("\\-\\-expires\\-before"));
+    let nowhere = given.tenure.call(&["man", "/proc/nowhere"]);
+    assert_eq!(code(&nowhere), 2);
+    assert!(
+        stderr(&nowhere).contains("cannot write the manual pages"),
+        "{}",
+        stderr(&nowhere)
+    );
+}

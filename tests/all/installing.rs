@@ -1,0 +1,196 @@
+//! What installs Tenure: the Debian package, images, Kubernetes manifests, and the workflow that releases them.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::packages;
+use crate::support::servers::free_port;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Runs a program, which must succeed, and returns its standard output.
+fn output(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{stderr}",
+        output.status
+    );
+    stdout.into_owned()
+}
+
+fn is_installed(program: &str, args: &[&str]) -> bool {
+    let output = Command::new(program).args(args).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn the_debian_package_installs_starts_and_leaves() {
+    if !is_installed("cargo", &["deb", "--version"]) || !is_installed("dpkg", &["--version"]) {
+        packages::skip("cargo-deb or dpkg is not installed (cargo install cargo-deb --locked)");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (binary, package) = (folder.path().join("tenure"), folder.path().join("tenure.deb"));
+    // Its debug information would take minutes to compress.
+    output(
+        Command::new("strip")
+            .arg("-o")
+            .arg(&binary)
+            .arg(env!("CARGO_BIN_EXE_tenure")),
+    );
+    output(
+        Command::new(root().join("config/debian/package"))
+            .args(["--no-separate-debug-symbols", "--no-strip", "--fast", "--output"])
+            .arg(&package)
+            .env("PACKAGE_BINARY", &binary)
+            .env_remove("CARGO_MANIFEST_DIR"),
+    );
+    let files = output(Command::new("dpkg-deb").arg("--contents").arg(&package));
+    for file in [
+        "./usr/bin/tenure",
+        "./etc/tenure/tenure.toml",
+        "./usr/lib/systemd/system/tenure.service",
+        "./usr/share/man/man1/tenure.1.gz",
+        "./usr/share/man/man1/tenure-sweep-pause.1.gz",
+        "./usr/share/bash-completion/completions/tenure",
+        "./usr/share/zsh/vendor-completions/_tenure",
+        "./usr/share/fish/vendor_completions.d/tenure.fish",
+        "./usr/share/doc/tenure/default.toml",
+        "./usr/share/doc/tenure/copyright",
+    ] {
+        assert!(
+            files.lines().any(|line| line.ends_with(&format!(" {file}"))),
+            "{file} in\n{files}"
+        );
+    }
+
+    let copy = folder.path().join("machine");
+    std::fs::create_dir(&copy).expect("a folder");
+    let tried = Command::new(root().join("tests/tools/debian/try-package"))
+        .args([&copy, &package])
+        .arg(free_port().to_string())
+        .output()
+        .expect("it can be started");
+    if tried.status.code() == Some(3) {
+        packages::skip("the package is built, but not installed: no rights to mount an overlay");
+        return;
+    }
+    let stdout = String::from_utf8_lossy(&tried.stdout);
+    assert!(
+        tried.status.success(),
+        "{stdout}\n{}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
+    for line in [
+        concat!("installed tenure ", env!("CARGO_PKG_VERSION")),
+        "ready",
+        "stopped 0",
+        "removed, with its settings kept",
+        "purged, with its store kept",
+    ] {
+        assert!(
+            stdout.lines().any(|printed| printed == line),
+            "{line} in\n{stdout}"
+        );
+    }
+}
+
+#[test]
+fn kubernetes_accepts_the_manifests() {
+    let manifests =
+        ["tenure.yaml", "servicemonitor.yaml"].map(|name| root().join("config/kubernetes").join(name));
+    let Some(python) = packages::python("tests/tools/kubernetes/requirements.txt") else {
+        return;
+    };
+    let Some(node) = packages::node("tests/tools/kubernetes") else {
+        return;
+    };
+    let checked = output(
+        Command::new("python3")
+            .args([
+                "-m",
+                "kubernetes_validate",
+                "--strict",
+                "--kubernetes-version",
+                "1.33",
+            ])
+            .arg(&manifests[0])
+            .env("PYTHONPATH", python),
+    );
+    let kinds = [
+        "secret",
+        "configmap",
+        "deployment",
+        "service",
+        "poddisruptionbudget",
+    ];
+    for kind in kinds {
+        assert!(
+            checked.contains(&format!("passed for resource {kind}/tenure")),
+            "{checked}"
+        );
+    }
+    assert_eq!(
+        checked.matches("passed for resource").count(),
+        kinds.len(),
+        "{checked}"
+    );
+    // Modules are looked up beside the program.
+    let program = read("tests/tools/kubernetes/validate.mjs");
+    let monitors = output(
+        Command::new("node")
+            .current_dir(node)
+            .args(["--input-type=module", "--eval", &program, "--", "program"])
+            .arg(&manifests[1]),
+    );
+    assert_eq!(monitors.trim(), "1");
+}
+
+#[test]
+fn the_workflows_are_valid() {
+    let Some(node) = packages::node("tests/tools/workflows") else {
+        return;
+    };
+    let program = read("tests/tools/workflows/lint.mjs");
+    output(
+        Command::new("node")
+            .current_dir(node)
+            .args(["--input-type=module", "--eval", &program, "--", "program"])
+            .args(["ci.yml", "release.yml"].map(|name| root().join(".github/workflows").join(name))),
+    );
+}
+
+/// A tag such as `postgres:17` means another image next month.
+#[test]
+fn every_image_is_pinned_to_a_release() {
+    let (dockerfile, compose) = (read("Dockerfile"), read("docker-compose.yml"));
+    let built = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM "));
+    let built = built.filter_map(|line| line.split(' ').next());
+    let started = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("image: "));
+    let images: Vec<&str> = built
+        .chain(started)
+        .filter(|image| !["scratch", "tenure"].contains(image))
+        .collect();
+    assert!(images.len() >= 6, "{images:?}");
+    for image in images {
+        let (_, tag) = image
+            .split_once(':')
+            .unwrap_or_else(|| panic!("{image} has no tag"));
+        let release = tag.trim_start_matches('v').split('-').next().unwrap_or_default();
+        let parts: Vec<_> = release.split('.').map(str::parse::<u32>).collect();
+        assert!(parts.len() >= 2 && parts.iter().all(Result::is_ok), "{image}");
+    }
+}
