@@ -110,7 +110,8 @@ fn a_table_fits_a_terminal_of_80_columns() {
         "partners",
     ] {
         let text = on_a_terminal(&given, args);
-        for line in text.lines() {
+        // The terminal itself wraps sentences.
+        for line in text.lines().filter(|line| line.starts_with(['│', '┌', '╞', '└'])) {
             let width = line.trim_end().chars().count();
             assert!(width <= 80, "{args}: {width} columns: {line}\n{text}");
         }
