@@ -310,7 +310,7 @@ mod tests {
     fn rows_that_do_not_fit_become_records() {
         let mut row = rows().remove(0);
         row[2] = "two\nlines".to_owned();
-        let text = render(&HEAD, &[row.clone(), row], Some(60)).to_string();
+        let text = render(&HEAD, &[row.clone(), row], Some(50)).to_string();
         let record =
             "client  acme/client-0000000001\ntime    2026-03-01T09:00:00Z\nreason  two\n        lines";
         assert_eq!(text, format!("{record}\n\n{record}"));
