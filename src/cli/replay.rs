@@ -9,10 +9,12 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, UsageError};
+use super::moment::parse_moment;
 use super::subscribe::{parse_queue, parse_type};
 use super::{output, stop};
 use crate::broker::publisher::{Outgoing, Publisher};
 use crate::broker::subscription;
+use crate::clock::{Clock as _, SystemClock};
 use crate::domain::id::check_id;
 use crate::domain::kinds_of_any;
 use crate::domain::time::rfc3339;
@@ -28,7 +30,7 @@ const PAGE: u32 = 500;
 )]
 pub struct ReplayArgs {
     /// Where to begin: after a cursor of the feed, at a time of recording (RFC 3339), or at the `beginning`
-    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from)]
+    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from, allow_hyphen_values = true)]
     from: ReplayFrom,
     /// The queue; `tenure subscribe` declares it
     #[arg(long, value_name = "QUEUE", value_parser = parse_queue)]
@@ -56,9 +58,12 @@ fn parse_from(text: &str) -> Result<ReplayFrom, UsageError> {
     if let Ok(cursor) = text.parse() {
         return Ok(ReplayFrom::After(cursor));
     }
-    text.parse()
-        .map(ReplayFrom::At)
-        .map_err(|_| UsageError("expected a cursor of the feed, an RFC 3339 time, or beginning".into()))
+    let moment = parse_moment(text).map_err(|error| {
+        UsageError(format!(
+            "expected a cursor of the feed, beginning, or a time: {error}"
+        ))
+    });
+    moment.map(|moment| ReplayFrom::At(moment.resolve(SystemClock.now())))
 }
 
 pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode> {

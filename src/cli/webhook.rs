@@ -9,8 +9,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::{Context, UsageError};
+use super::moment::parse_moment;
 use super::output;
 use super::subscribe::parse_type;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::parse_duration;
 use crate::domain::ClientKey;
 use crate::domain::event::OWN_SOURCE;
@@ -60,8 +62,8 @@ pub struct AddArgs {
     /// Only changes of this client, partner/client
     #[arg(long, conflicts_with = "partner", value_parser = parse_client)]
     client: Option<ClientKey>,
-    /// The first change: after a cursor of the feed, recorded at or after a time (RFC 3339), `beginning`, or `latest` for those to come
-    #[arg(long, value_name = "CURSOR|TIME", default_value = "latest", value_parser = parse_from)]
+    /// The first change: after a cursor of the feed, recorded at or after a time, `beginning`, or `latest` for those to come
+    #[arg(long, value_name = "CURSOR|TIME", default_value = "latest", value_parser = parse_from, allow_hyphen_values = true)]
     from: DeliveryStart,
     /// Read the secret from this file (whsec_…) instead of generating one
     #[arg(long, value_name = "FILE")]
@@ -78,8 +80,8 @@ pub struct NameArgs {
 pub struct ReplayArgs {
     /// The name of the endpoint, from `tenure webhook list`
     name: String,
-    /// The first change: after a cursor of the feed, recorded at or after a time (RFC 3339), `beginning`, or `latest` for those to come
-    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from)]
+    /// The first change: after a cursor of the feed, recorded at or after a time, `beginning`, or `latest` for those to come
+    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from, allow_hyphen_values = true)]
     from: DeliveryStart,
 }
 
@@ -118,10 +120,15 @@ fn parse_from(text: &str) -> Result<DeliveryStart, UsageError> {
         "latest" => Some(FeedStart::Latest),
         cursor => cursor.parse().ok().map(FeedStart::After),
     };
-    let moment = || text.parse().ok().map(DeliveryStart::At);
-    place.map(DeliveryStart::Place).or_else(moment).ok_or_else(|| {
-        UsageError("expected a cursor of the feed, an RFC 3339 time, beginning or latest".into())
-    })
+    if let Some(place) = place {
+        return Ok(DeliveryStart::Place(place));
+    }
+    let moment = parse_moment(text).map_err(|error| {
+        UsageError(format!(
+            "expected a cursor of the feed, beginning, latest, or a time: {error}"
+        ))
+    })?;
+    Ok(DeliveryStart::At(moment.resolve(SystemClock.now())))
 }
 
 /// For clap.

@@ -57,7 +57,7 @@ impl Deferred {
         }
         tracing::info!(
             events.deferred = so_far.events,
-            "no more events are ahead of this clock"
+            "no further events were deferred for a minute; those that were are ingested when their time comes"
         );
         *spell = None;
         None

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::actor::MAX_ACTOR_CHARS;
 use crate::domain::event::{NameVerdict, TYPES, is_reserved_source};
 use crate::domain::id::clip;
-use crate::domain::{Actor, ActorKind, ClientKey, Event};
+use crate::domain::{Actor, ActorKind, ClientKey, Event, nearest_name};
 
 /// Attributes as received.
 #[derive(Debug, Default)]
@@ -59,7 +59,10 @@ impl<'a> Attributes<'a> {
         }
         let kind = required("type", self.kind.as_deref())?;
         if !TYPES.contains(&kind) {
-            return Err(EventError::UnknownType(clip(kind)));
+            return Err(EventError::UnknownType {
+                given: clip(kind),
+                nearest: nearest_name(kind, TYPES),
+            });
         }
         let id = storable("id", required("id", self.id.as_deref())?, MAX_NAME_BYTES)?;
         let source = storable(

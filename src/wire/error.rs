@@ -69,8 +69,12 @@ pub enum EventError {
     AttributeNotUtf8(String),
     #[error("the `specversion` is `{0}`; Tenure reads CloudEvents 1.0")]
     Version(String),
-    #[error("unknown event type `{0}`")]
-    UnknownType(String),
+    #[error("unknown event type `{given}`{}", nearest.map(|name| format!("; `{name}` is one")).unwrap_or_default())]
+    UnknownType {
+        given: String,
+        /// The type that may be meant.
+        nearest: Option<&'static str>,
+    },
     #[error(
         "the source `{0}` is Tenure's own: `{OWN_SOURCE}` and whatever begins with `{OWN_SOURCE}:` is reserved; send another \
          source"
@@ -79,7 +83,8 @@ pub enum EventError {
     #[error(transparent)]
     Subject(#[from] IdError),
     #[error(
-        "the attribute `time` is `{given}`, not an RFC 3339 time such as 2026-03-01T12:00:00Z ({source})"
+        "the attribute `time` is `{given}`, not an RFC 3339 time such as 2026-03-01T12:00:00Z ({})",
+        if given.parse::<chrono::NaiveDateTime>().is_ok() { "the time zone is missing".to_owned() } else { source.to_string() }
     )]
     Time {
         given: String,

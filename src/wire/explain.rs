@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 /// Maximum length of an explanation in characters: serde quotes the offending value in full.
 const MAX_CHARS: usize = 300;
 
+/// How the words begin if the text is not JSON at all.
+const NOT_JSON: &str = "is not JSON";
+
 /// Why JSON is not as expected, in words.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{words}")]
@@ -37,6 +40,13 @@ impl JsonError {
     }
 }
 
+impl JsonError {
+    /// Whether the text is not JSON at all, which the words then say.
+    pub(super) fn is_not_json(&self) -> bool {
+        self.words.starts_with(NOT_JSON)
+    }
+}
+
 impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         Self {
@@ -53,7 +63,7 @@ fn explain(json: &str, error: &serde_json::Error) -> String {
     if matches!(error.classify(), Category::Syntax | Category::Eof)
         && serde_json::from_str::<IgnoredAny>(json).is_err()
     {
-        return format!("is not JSON: {full}");
+        return format!("{NOT_JSON}: {full}");
     }
     let place = format!(" at line {} column {}", error.line(), error.column());
     let what = full.strip_suffix(&place).unwrap_or(&full);

@@ -105,8 +105,14 @@ impl Decoder {
         if !json.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(json));
         }
-        let envelope: Envelope = serde_json::from_str(json)
-            .map_err(|error| EventError::Envelope(JsonError::explained(json, error)))?;
+        let envelope: Envelope = serde_json::from_str(json).map_err(|error| {
+            let error = JsonError::explained(json, error);
+            if error.is_not_json() {
+                EventError::NotJson(error)
+            } else {
+                EventError::Envelope(error)
+            }
+        })?;
         let decoded;
         let data = match (envelope.data, envelope.data_base64) {
             (Some(_), Some(_)) => return Err(EventError::TwoData),
