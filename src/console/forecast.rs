@@ -23,7 +23,7 @@ use crate::store::StoreError;
 const FORECAST_TIME: Duration = Duration::from_millis(80);
 /// Clients that a page lists.
 const LISTED: usize = 50;
-const BATCH: u32 = 500;
+const BATCH: u32 = 200;
 
 /// The types of changes that a chart shows, with their names and colours.
 const KINDS: [(&str, &str, u8); 6] = [
@@ -242,7 +242,7 @@ fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
         "Calendar",
         &html! { span.muted { "clients that change, by day (UTC)" } },
         &html! {
-            div.scroll { table.calendar {
+            div.scroll tabindex="0" { table.calendar {
                 thead { tr { @for name in ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] { th scope="col" { (name) } } } }
                 tbody { @for monday in weeks { tr { @for day in monday.iter_days().take(7) {
                     @let clients = by_day.get(&day).map_or(0, |day| day.clients);
@@ -264,7 +264,7 @@ fn partners_card(view: &View, partners: &BTreeMap<String, (u64, u64)>) -> Markup
         "By partner",
         &html! { (counted(partners.len(), "partner")) },
         &html! {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th { "Partner" } th.num { "Clients" } th.num { "Expiries" } } }
                 tbody { @for (partner, (clients, expiries)) in sorted.into_iter().take(20) {
                     tr {

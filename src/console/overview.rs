@@ -362,7 +362,7 @@ fn dead_letters_card(summary: &Summary) -> Markup {
             @if groups.groups.is_empty() {
                 (ui::empty("No open dead letters", "Every message was a valid event."))
             } @else {
-                div.scroll { table {
+                div.scroll tabindex="0" { table {
                     thead { tr { th { "Reason" } th.num { "Number" } } }
                     tbody { @for group in groups.groups.iter().take(6) {
                         tr data-row {
@@ -386,7 +386,7 @@ fn refusals_card(codes: &BTreeMap<&str, (u64, &str)>, has_more: bool) -> Markup 
             @if codes.is_empty() {
                 (ui::empty("No event of the last day was refused", "Tenure refuses an event that is impossible at its position in the history of its client."))
             } @else {
-                div.scroll { table {
+                div.scroll tabindex="0" { table {
                     thead { tr { th { "Code" } th.num { "Number" } } }
                     tbody { @for (code, (count, reason)) in codes.into_iter().take(6) {
                         tr data-row {

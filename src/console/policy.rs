@@ -116,7 +116,7 @@ fn policy_card(
     html! {
         section.card.flush {
             header { h2 { (heading) } (state) (by) }
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th { "Setting" } th { "Value" } @if before.is_some() { th { "Before" } } } }
                 tbody { @for (key, value) in &settings {
                     @let differs = before.is_some() && was(key) != Some(value.as_str());

@@ -141,7 +141,7 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
             p.muted { "From 365 days ago to 90 days ahead. A day counts if any part of it does." }
             (super::actions::adopt_form(view, changes))
         }))
-        (ui::table_card("By partner", &html! {}, &html! { div.scroll { table {
+        (ui::table_card("By partner", &html! {}, &html! { div.scroll tabindex="0" { table {
             thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
             tbody { @for partner in compared.partners.iter().filter(|partner| partner.totals.differ > 0).take(50) {
                 tr {

@@ -53,11 +53,15 @@ pub fn reason_kind(reason: &str) -> String {
                 }
             }
             '0'..='9' => {
-                while chars
-                    .next_if(|next| next.is_ascii_digit() || matches!(next, '.' | ':' | '-' | 'T' | 'Z'))
-                    .is_some()
-                {}
+                let mut rest = String::new();
+                let is_part =
+                    |next: &char| next.is_ascii_digit() || matches!(next, '.' | ':' | '-' | 'T' | 'Z');
+                while let Some(next) = chars.next_if(is_part) {
+                    rest.push(next);
+                }
                 kind.push('…');
+                // A number or a time ends before the punctuation of the sentence.
+                kind.push_str(&rest[rest.trim_end_matches(['.', ':', '-']).len()..]);
             }
             _ => kind.push(char),
         }

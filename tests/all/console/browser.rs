@@ -14,6 +14,8 @@ use crate::support::{http_client, packages};
 
 /// How long a condition of a page may take to become true.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the driver is started until it has a port.
+const STARTS: usize = 5;
 
 /// A browser with a profile of its own.
 pub struct Browser {
@@ -77,13 +79,9 @@ impl Browser {
             return None;
         };
         let profile = tempfile::tempdir().expect("a folder");
-        let mut service = Command::new(driver)
-            .args(["--port=0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver can be started");
-        let port = port_of(&mut service);
+        let (service, port) = (0..STARTS)
+            .find_map(|_| start_driver(&driver))
+            .expect("chromedriver prints its port");
         let mut caps = DesiredCapabilities::chrome();
         caps.set_binary(&chromium.to_string_lossy()).expect("a path");
         let folder = format!("--user-data-dir={}", profile.path().display());
@@ -153,16 +151,24 @@ impl Browser {
 
     /// Keeps a picture of the whole page in `target/console-screenshots`.
     pub async fn shoot(&self, name: &str) {
-        let shot = self
-            .cdp(
-                "Page.captureScreenshot",
-                json!({"captureBeyondViewport": true, "format": "png"}),
-            )
-            .await;
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/console-screenshots");
+        let folder = root().join("target/console-screenshots");
         std::fs::create_dir_all(&folder).expect("a folder");
+        self.picture(&folder.join(format!("{name}.png")), true).await;
+    }
+
+    /// Updates a picture of the documentation: what the window shows. Only if `TENURE_TEST_UPDATE_PICTURES` is set.
+    pub async fn document(&self, name: &str) {
+        if std::env::var_os("TENURE_TEST_UPDATE_PICTURES").is_some() {
+            let file = root().join("docs/pictures").join(format!("{name}.png"));
+            self.picture(&file, false).await;
+        }
+    }
+
+    async fn picture(&self, file: &Path, whole: bool) {
+        let options = json!({"captureBeyondViewport": whole, "format": "png"});
+        let shot = self.cdp("Page.captureScreenshot", options).await;
         let bytes = decode_base64(shot["data"].as_str().expect("a picture"));
-        std::fs::write(folder.join(format!("{name}.png")), bytes).expect("a file");
+        std::fs::write(file, bytes).expect("a file");
     }
 
     /// The text of the first element that matches. Waits for it: a page may be loading.
@@ -244,11 +250,21 @@ impl Browser {
     }
 
     /// What axe-core finds: a line for each rule that is broken, with the first elements.
-    pub async fn axe(&self, source: &str) -> Vec<String> {
+    ///
+    /// `only`: one rule instead of all.
+    pub async fn axe(&self, source: &str, only: Option<&str>) -> Vec<String> {
         self.evaluate(source).await;
-        let run = "const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']}).then(result => \
-                   done(result.violations.map(one => one.id + ': ' + one.help + ' ' + one.nodes.slice(0, 3).map(node => node.target \
-                   + ' ' + node.failureSummary).join(' | '))), error => done([String(error)]));";
+        let only = only
+            .map(|rule| format!(", runOnly: ['{rule}']"))
+            .unwrap_or_default();
+        let options = format!("{{resultTypes: ['violations']{only}}}");
+        let run = [
+            "const done = arguments[arguments.length - 1]; axe.run(document, ",
+            &options,
+            ").then(result => done(result.violations.map(one => one.id + ': ' + one.help + ' ' + one.nodes.slice(0, 3)\
+             .map(node => node.target + ' ' + node.failureSummary).join(' | '))), error => done([String(error)]));",
+        ]
+        .concat();
         let found = self
             .driver
             .execute_async(run, Vec::new())
@@ -258,8 +274,28 @@ impl Browser {
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// None: it did not start, because another program took the port that it chose.
+fn start_driver(driver: &Path) -> Option<(Child, u16)> {
+    let mut service = Command::new(driver)
+        .args(["--port=0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver can be started");
+    let port = port_of(&mut service);
+    if port.is_none() {
+        let _ = service.kill();
+        let _ = service.wait();
+    }
+    port.map(|port| (service, port))
+}
+
 /// Waits for the line that names the port.
-fn port_of(service: &mut Child) -> u16 {
+fn port_of(service: &mut Child) -> Option<u16> {
     let mut lines = BufReader::new(service.stdout.take().expect("a pipe")).lines();
     let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
         line.split("successfully on port ")
@@ -270,7 +306,7 @@ fn port_of(service: &mut Child) -> u16 {
     });
     // The pipe must not fill up.
     std::thread::spawn(move || lines.for_each(drop));
-    port.expect("chromedriver prints its port")
+    port
 }
 
 fn decode_base64(text: &str) -> Vec<u8> {

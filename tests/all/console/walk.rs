@@ -82,6 +82,9 @@ async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
         .evaluate("document.querySelector('select[name=access]').value = 'expired'")
         .await;
     browser.click(".filters button").await;
+    browser
+        .wait_until("the filter", "return location.search.includes('access=expired')")
+        .await;
     browser.click("tbody tr a").await;
     let why = browser.text("#why-access").await;
     assert!(why.contains("expired"), "{why}");
@@ -103,6 +106,9 @@ async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
         .evaluate("document.querySelector('select[name=days]').value = '7'")
         .await;
     browser.click(".filters button").await;
+    browser
+        .wait_until("the filter", "return location.search.includes('days=7')")
+        .await;
     let forecast = browser.text("main").await;
     assert!(
         forecast.contains("access.expired") || forecast.contains("access.expiring"),
