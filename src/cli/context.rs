@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::csv::Cell;
 use super::output::{Format, Safe};
 use super::{operator, output};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Settings, StoreUrl};
+use crate::csv_row::Cell;
 use crate::engine::{Authority, Engine};
 use crate::store::{AuditEntry, SchemaState, Store, StoreError};
 use crate::wire::{Decoder, SchemaUris};

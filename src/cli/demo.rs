@@ -1,5 +1,7 @@
 //! `tenure demo`: a simulated year of three upstream apps on a temporary SQLite store.
 
+mod arrivals;
+mod operator;
 mod report;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use super::context::{Context, UsageError};
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::config::{Settings, StoreUrl};
-use crate::demo::{Arriving, Delivery, Shape, World};
+use crate::demo::{Arriving, Delivery, SOURCES, Shape, World};
 use crate::domain::{ClientKey, Policy, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
@@ -33,7 +35,7 @@ pub struct DemoArgs {
     /// Number of clients
     #[arg(long, default_value_t = 400)]
     clients: usize,
-    /// Afterwards, serve HTTP on the store of the demo until Ctrl-C, on http.listen unless --port is given
+    /// Afterwards, serve the console and the API on the store of the demo until Ctrl-C, on http.listen unless --port is given; more events arrive meanwhile
     #[arg(long)]
     serve: bool,
     /// Port of 127.0.0.1 to serve on; 0 selects a free one
@@ -45,6 +47,8 @@ pub struct DemoArgs {
 const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
 /// Minimum grace period, so that sweeps have something to do.
 const GRACE: TimeDelta = TimeDelta::days(7);
+/// How often each app sends events at least, while the demo serves.
+const EXPECTED_EVERY: TimeDelta = TimeDelta::days(1);
 /// Maximum number of events in a batch.
 const BATCH: usize = 1_000;
 
@@ -99,7 +103,14 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
         deliveries: world.deliveries.len(),
         ..Summary::default()
     };
-    live(context, &engine, &clock, &shape, &world, &mut summary).await?;
+    let year = Year {
+        engine: &engine,
+        clock: &clock,
+        shape: &shape,
+        world: &world,
+        is_operated: args.serve,
+    };
+    Box::pin(live(context, &year, &mut summary)).await?;
     clock.set(world.end);
     let bar = output::bar(args.clients as u64, "verifying");
     summary.verify = engine.verify(|clients| bar.set_position(clients)).await?;
@@ -114,7 +125,8 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
         report::print(&engine, &summary, &featured).await?;
     }
     if let Some(settings) = served {
-        serve(context, settings, store).await?;
+        operator::leave(&engine).await?;
+        Box::pin(serve(context, settings, store, shape)).await?;
     }
     Ok(if summary.verify.drifts.is_empty() {
         ExitCode::SUCCESS
@@ -130,20 +142,34 @@ fn served(context: &Context, path: &Path, port: Option<u16>) -> anyhow::Result<S
     if let Some(port) = port {
         settings.http.listen = Some((Ipv4Addr::LOCALHOST, port).into());
     }
+    for source in SOURCES {
+        settings
+            .sources
+            .expected
+            .entry(source.to_owned())
+            .or_insert(EXPECTED_EVERY);
+    }
     if settings.http.listen.is_none() {
         return Err(UsageError("`http.listen` is empty; name a port with --port".into()).into());
     }
     Ok(settings)
 }
 
-/// Serves HTTP on the store of the demo until a signal, and prints the address.
-async fn serve(context: &Context, settings: Settings, store: Arc<dyn Store>) -> anyhow::Result<()> {
-    let announce = |address| {
+/// Serves HTTP on the store of the demo until a signal, and prints the address. Meanwhile more events arrive.
+async fn serve(
+    context: &Context,
+    settings: Settings,
+    store: Arc<dyn Store>,
+    year: Shape,
+) -> anyhow::Result<()> {
+    let limits = settings.events;
+    let announce = |address, engine| {
+        tokio::spawn(arrivals::arrive(engine, limits, arrivals::next(&year)));
         if context.is_json() {
             output::line(output::json_line(&json!({ "url": format!("http://{address}") })));
         } else {
             output::line(format!(
-                "Serving http://{address} until Ctrl-C. Try: curl http://{address}/v1/partners"
+                "Serving http://{address} until Ctrl-C. Open it in a browser, or try: curl http://{address}/v1/partners"
             ));
         }
     };
@@ -165,15 +191,25 @@ fn midnight(moment: DateTime<Utc>) -> DateTime<Utc> {
     moment.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
+/// A year to simulate.
+struct Year<'y> {
+    engine: &'y Engine,
+    clock: &'y SimulatedClock,
+    shape: &'y Shape,
+    world: &'y World,
+    /// Whether operators act.
+    is_operated: bool,
+}
+
 /// Simulates the year: events arrive, and the sweeps run once a day.
-async fn live(
-    context: &Context,
-    engine: &Engine,
-    clock: &SimulatedClock,
-    shape: &Shape,
-    world: &World,
-    summary: &mut Summary,
-) -> anyhow::Result<()> {
+async fn live(context: &Context, year: &Year<'_>, summary: &mut Summary) -> anyhow::Result<()> {
+    let Year {
+        engine,
+        clock,
+        shape,
+        world,
+        is_operated,
+    } = *year;
     let bar = output::bar(world.deliveries.len() as u64, "simulating");
     let mut rest = world.deliveries.as_slice();
     let mut tick = shape.start + SWEEPS_EVERY;
@@ -199,6 +235,9 @@ async fn live(
             let total = summary.sweeps.entry(sweep.as_str()).or_default();
             total.runs += 1;
             total.counts += report.counts;
+        }
+        if is_operated {
+            operator::act(engine, tick, world.end).await?;
         }
         tick += SWEEPS_EVERY;
     }

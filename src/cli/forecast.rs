@@ -7,9 +7,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
 use super::moment::{Until, parse_until};
 use super::output::{self, Safe};
+use crate::csv_row::Cell;
 use crate::domain::id::check_id;
 use crate::domain::time::{rfc3339, serialize};
 use crate::engine::{ClientForecast, Engine, ExpectedChange, ForecastDay, ForecastDays, ForecastRequest};

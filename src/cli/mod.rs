@@ -8,7 +8,6 @@ mod audit;
 mod check;
 mod client;
 mod context;
-mod csv;
 mod dead;
 mod demo;
 mod export;

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use super::csv::{self, Cell};
+use crate::csv_row::{self, Cell};
 use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
@@ -119,7 +119,7 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints a row of comma-separated values.
 pub fn csv(cells: &[Cell]) -> anyhow::Result<()> {
-    let row = csv::row(cells)?;
+    let row = csv_row::row(cells)?;
     if FAILED.get().is_none() {
         record_write(io::stdout().lock().write_all(&row));
     }

@@ -6,9 +6,9 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
 use super::operator;
 use super::output::{self, Progress};
+use crate::csv_row::Cell;
 use crate::domain::id::check_id;
 use crate::domain::intervals::Intervals;
 use crate::domain::statement::{Closer, CloserError, DayCounts};

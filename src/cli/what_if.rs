@@ -8,10 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
 use super::moment::{Until, parse_until};
 use super::output::{self, Progress, Safe};
 use crate::config::{changed_policy, format_duration, policy_settings};
+use crate::csv_row::Cell;
 use crate::domain::Policy;
 use crate::domain::id::check_id;
 use crate::domain::intervals::{Interval, Intervals};

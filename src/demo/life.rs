@@ -19,6 +19,9 @@ const PARTNERS: [&str; 8] = [
     "civica",
     "tally-works",
 ];
+/// The sources of the three apps.
+pub const SOURCES: [&str; 3] = ["/partner-space", "/dashboard", "/accounts"];
+
 /// The app that sends an event.
 #[derive(Clone, Copy)]
 enum App {
@@ -465,9 +468,9 @@ impl Life<'_> {
 
     fn send(&mut self, app: App, time: DateTime<Utc>, kind: EventKind) {
         let source = match app {
-            App::Space => "/partner-space",
-            App::Dashboard => "/dashboard",
-            App::Account => "/accounts",
+            App::Space => SOURCES[0],
+            App::Dashboard => SOURCES[1],
+            App::Account => SOURCES[2],
         };
         self.events.push(Event {
             source: source.into(),

@@ -4,4 +4,5 @@ mod life;
 pub mod names;
 pub mod world;
 
+pub use life::SOURCES;
 pub use world::{Arriving, Delivery, Shape, World};

@@ -15,6 +15,8 @@ use crate::domain::{ClientKey, Event};
 pub struct Shape {
     pub seed: u64,
     pub clients: usize,
+    /// The number of the first client.
+    pub first: usize,
     pub start: DateTime<Utc>,
     pub days: i64,
     /// Share of events that arrive hours or days late.
@@ -30,6 +32,7 @@ impl Default for Shape {
         Self {
             seed: 1,
             clients: 400,
+            first: 0,
             start: DateTime::from_timestamp(1_735_689_600, 0).unwrap_or_default(), // 2025-01-01
             days: 365,
             late: 0.05,
@@ -66,7 +69,7 @@ impl World {
         let mut rng = StdRng::seed_from_u64(shape.seed);
         let end = shape.start + TimeDelta::days(shape.days);
         let mut deliveries = Vec::new();
-        for number in 0..shape.clients {
+        for number in shape.first..shape.first + shape.clients {
             // Each life has a seed of its own, so that an additional client does not change the others.
             let mut own =
                 StdRng::seed_from_u64(shape.seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));

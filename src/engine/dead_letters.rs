@@ -1,10 +1,186 @@
 //! Dead letters as the command line and HTTP show them.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Engine;
 use crate::domain::time::rfc3339;
-use crate::store::{DeadLetterRecord, DeadLetterStatus, DeadLetterSummary};
+use crate::store::{DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, StoreError};
+
+/// Dead letters that are read at a time.
+const PAGE: u32 = 1_000;
+/// Open dead letters that are grouped at most.
+const MOST: u64 = 20_000;
+
+/// Open dead letters with the same reason and origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadLetterGroup {
+    /// The reason, with `…` for what differs between messages. See [`reason_kind`].
+    pub reason: String,
+    /// The origin without the number of a queue or of a line.
+    pub origin: String,
+    pub count: u64,
+    /// The first of them, in the order of their ids, at most five.
+    pub first: Vec<i64>,
+    pub first_seen: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
+/// The open dead letters by reason and origin, the largest group first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLetterGroups {
+    pub groups: Vec<DeadLetterGroup>,
+    pub total: u64,
+    /// Whether these are all. Otherwise there are more than 20,000.
+    pub complete: bool,
+}
+
+/// What a reason says, without what differs between messages: `…` replaces quoted text and numbers.
+#[must_use]
+pub fn reason_kind(reason: &str) -> String {
+    let mut kind = String::new();
+    let mut chars = reason.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' | '`' => {
+                kind.push(char);
+                kind.push('…');
+                if chars.any(|next| next == char) {
+                    kind.push(char);
+                }
+            }
+            '0'..='9' => {
+                let mut rest = String::new();
+                let is_part =
+                    |next: &char| next.is_ascii_digit() || matches!(next, '.' | ':' | '-' | 'T' | 'Z');
+                while let Some(next) = chars.next_if(is_part) {
+                    rest.push(next);
+                }
+                kind.push('…');
+                // A number or a time ends before the punctuation of the sentence.
+                kind.push_str(&rest[rest.trim_end_matches(['.', ':', '-']).len()..]);
+            }
+            _ => kind.push(char),
+        }
+    }
+    kind
+}
+
+/// The origin of a group of dead letters: `amqp:tenure.events` for `amqp:tenure.events.0`, and `file:events.ndjson` for
+/// `file:events.ndjson:17`.
+#[must_use]
+pub fn origin_kind(origin: &str) -> &str {
+    origin
+        .trim_end_matches(|char: char| char.is_ascii_digit())
+        .strip_suffix(['.', ':'])
+        .unwrap_or(origin)
+}
+
+/// Selects the dead letters of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterGroupKey {
+    pub reason: String,
+    pub origin: String,
+}
+
+impl DeadLetterGroupKey {
+    fn of(dead_letter: &DeadLetterSummary) -> Self {
+        Self {
+            reason: reason_kind(&dead_letter.reason),
+            origin: origin_kind(&dead_letter.origin).to_owned(),
+        }
+    }
+}
+
+impl Engine {
+    /// Groups the open dead letters, at most 20,000 of them.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn dead_letter_groups(&self) -> Result<DeadLetterGroups, StoreError> {
+        let mut found = DeadLetterGroups {
+            complete: true,
+            ..DeadLetterGroups::default()
+        };
+        let mut groups: BTreeMap<(String, String), DeadLetterGroup> = BTreeMap::new();
+        self.visit_open(|dead_letter| {
+            let key = DeadLetterGroupKey::of(&dead_letter);
+            let group = groups
+                .entry((key.reason.clone(), key.origin.clone()))
+                .or_insert_with(|| DeadLetterGroup {
+                    reason: key.reason,
+                    origin: key.origin,
+                    count: 0,
+                    first: Vec::new(),
+                    first_seen: dead_letter.first_seen_at,
+                    last_seen: dead_letter.last_seen_at,
+                });
+            group.count += 1;
+            if group.first.len() < 5 {
+                group.first.push(dead_letter.id);
+            }
+            group.first_seen = group.first_seen.min(dead_letter.first_seen_at);
+            group.last_seen = group.last_seen.max(dead_letter.last_seen_at);
+            found.total += 1;
+            found.complete = found.total < MOST;
+            found.complete
+        })
+        .await?;
+        found.groups = groups.into_values().collect();
+        found.groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        Ok(found)
+    }
+
+    /// The open dead letters of a group, in the order of their ids, after an id, at most `limit`. Reads at most 20,000 dead
+    /// letters.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn dead_letters_of_group(
+        &self,
+        key: &DeadLetterGroupKey,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterSummary>, StoreError> {
+        let (mut found, mut read) = (Vec::new(), 0);
+        self.visit_open(|dead_letter| {
+            read += 1;
+            if dead_letter.id > after && DeadLetterGroupKey::of(&dead_letter) == *key {
+                found.push(dead_letter);
+            }
+            found.len() < limit && read < MOST
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Passes open dead letters to `visit` in the order of their ids, until it returns false.
+    async fn visit_open(
+        &self,
+        mut visit: impl FnMut(DeadLetterSummary) -> bool + Send,
+    ) -> Result<(), StoreError> {
+        let filter = DeadLetterFilter {
+            status: Some(DeadLetterStatus::Open),
+        };
+        let mut after = 0;
+        loop {
+            let page = self.store.dead_letters(&filter, after, PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            for dead_letter in page {
+                after = dead_letter.id;
+                if !visit(dead_letter) {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
 
 /// A dead letter without headers and body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -104,6 +280,32 @@ impl From<DeadLetterRecord> for DeadLetterDetails {
                 redrive_outcome: record.redrive_outcome,
                 retry_at: dead_letter.retry_at,
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_what_messages_have_in_common() {
+        for (reason, kind) in [
+            ("unknown type `client.x`", "unknown type `…`"),
+            (
+                "line 3, column 17: expected \"a\"",
+                "line …, column …: expected \"…\"",
+            ),
+            ("open `quote", "open `…"),
+        ] {
+            assert_eq!(reason_kind(reason), kind);
+        }
+        for (origin, kind) in [
+            ("amqp:tenure.events.0", "amqp:tenure.events"),
+            ("file:events.ndjson:17", "file:events.ndjson"),
+            ("http", "http"),
+        ] {
+            assert_eq!(origin_kind(origin), kind);
         }
     }
 }

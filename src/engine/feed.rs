@@ -6,8 +6,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
 use super::read::present;
+use super::{Engine, JournalLine};
 use crate::domain::ClientKey;
 use crate::domain::view::ClientView;
 use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
@@ -88,6 +88,15 @@ impl Engine {
         limit: u32,
     ) -> Result<FeedPage, StoreError> {
         self.store.feed(after, filter, WALK, limit).await
+    }
+
+    /// The last changes of the feed, at most `limit`, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn latest_changes(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+        let lines = self.store.latest_lines(limit).await?;
+        Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
     /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed

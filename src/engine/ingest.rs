@@ -210,6 +210,7 @@ impl Engine {
         }
         self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
         count(&outcomes);
+        self.activity.add_outcomes(self.now(), &outcomes);
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
     }

@@ -9,6 +9,7 @@
 //! compares a record with the clock, or writes one with a time, needs an engine method.
 
 mod accesses;
+mod activity;
 mod backfill;
 mod blocking;
 mod breaker;
@@ -20,6 +21,7 @@ mod dead_letters;
 mod decide;
 mod deferred;
 mod dry_run;
+mod fates;
 mod feed;
 mod forecast;
 mod halts;
@@ -58,13 +60,18 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 pub use accesses::{AccessLogPage, AccessView};
+pub use activity::MinuteCounts;
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
-pub use dead_letters::{DeadLetterDetails, DeadLetterView};
+pub use dead_letters::{
+    DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, origin_kind,
+    reason_kind,
+};
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use dry_run::DryRun;
+pub use fates::Fate;
 pub use feed::{FeedStart, SnapshotLine, SnapshotPage, pause_at_end};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
@@ -75,13 +82,13 @@ pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, Refusal
 pub use low_watermark::HeldBack;
 pub use operator::{Authority, Operator};
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
-pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
+pub use policy::{APPLY, Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
 pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
-pub use redrive::Redrive;
+pub use redrive::{Redrive, is_still_dead};
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sources::{SilentSource, SourceStatus, interval};
 pub use statements::{
@@ -147,6 +154,7 @@ pub struct Engine {
     delivery_written: Arc<Notify>,
     relay_lag: RelayLag,
     vitals: Vitals,
+    activity: activity::Activity,
     /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
@@ -216,6 +224,7 @@ impl Engine {
             delivery_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
+            activity: activity::Activity::default(),
             probing: Mutex::default(),
         };
         // Fails at once if the store is unavailable.
@@ -310,12 +319,15 @@ impl Engine {
 
     /// Announces what a commit wrote to the journal.
     fn announce(&self, commit: &Commit) {
-        if !commit.journal.is_empty() {
-            self.announce_journal();
-        }
+        self.announce_lines(commit.journal.len());
     }
 
-    fn announce_journal(&self) {
+    /// Announces that this many lines were written to the journal.
+    fn announce_lines(&self, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        self.activity.add_changes(self.now(), lines);
         self.journal_written.notify_one();
         self.feed_written.notify_one();
         self.delivery_written.notify_one();

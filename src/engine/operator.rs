@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::policy::APPLY;
 use super::{
     Adoption, AdoptionMode, CloseRequest, Engine, PruneReport, Rebuilt, Redrive, Scope, StatementError,
     SweepMode, SweepOptions, SweepReport,
@@ -187,7 +188,7 @@ impl Operator<'_> {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn apply_policy(&self, policy: &Policy, notice: TimeDelta) -> Result<Adoption, StoreError> {
-        let entry = self.entry("policy.apply", None, Value::Null);
+        let entry = self.entry(APPLY, None, Value::Null);
         self.engine
             .adopt_as(policy, notice, AdoptionMode::Confirmed, Some(&entry))
             .await
@@ -199,7 +200,23 @@ impl Operator<'_> {
     /// When the store cannot be reached; redriving again is safe.
     pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
         let entry = self.entry("dead_letter.redrive", Some(id.to_string()), Value::Null);
-        self.engine.redrive_as(id, decoder, Some(&entry)).await
+        self.engine.redrive_as(id, None, decoder, Some(&entry)).await
+    }
+
+    /// Redrives a dead letter with another body, as a new event. If that is not a valid event, nothing is ingested.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; redriving again is safe.
+    pub async fn redrive_edited(
+        &self,
+        id: i64,
+        body: Vec<u8>,
+        decoder: &Decoder,
+    ) -> Result<Redrive, StoreError> {
+        let entry = self.entry("dead_letter.edit", Some(id.to_string()), Value::Null);
+        self.engine
+            .redrive_as(id, Some(body), decoder, Some(&entry))
+            .await
     }
 
     /// Discards a dead letter. False: there is no such dead letter.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::Engine;
 use super::cached::Staleness;
+use super::{Authority, Engine};
 use crate::domain::policy::later;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Policies, Policy};
@@ -18,6 +18,8 @@ use crate::store::{AuditEntry, Batch, ClientFilter, OperatorAction, PolicyReplac
 /// The shortest time between the recording of a policy and the moment from which it is effective: by then every worker has
 /// read it.
 pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
+/// The action of the audit log that puts a policy into force. Its details name the moment, `from`.
+pub const APPLY: &str = "policy.apply";
 /// Clients that are read at a time.
 const PAGE: u32 = 500;
 /// How many clients that a policy changes are named.
@@ -201,10 +203,12 @@ impl Engine {
         notice: TimeDelta,
         mode: AdoptionMode,
     ) -> Result<Adoption, StoreError> {
-        self.adopt_as(policy, notice, mode, None).await
+        let by_settings = Authority::of_settings().entry(self.now(), APPLY, None, Value::Null);
+        let entry = (mode == AdoptionMode::Automatic).then_some(&by_settings);
+        self.adopt_as(policy, notice, mode, entry).await
     }
 
-    /// With an entry of the audit log, for an operator.
+    /// With an entry of the audit log, which says who introduces it.
     pub(super) async fn adopt_as(
         &self,
         policy: &Policy,

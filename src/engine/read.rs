@@ -12,7 +12,7 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab, tab};
-use crate::domain::{Cause, Client, ClientKey, Corrector, Event, Policies, fold};
+use crate::domain::{Cause, Client, ClientKey, Corrector, Due, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// A service status, or both statuses that are not terminated (001, "All Active").
@@ -84,6 +84,23 @@ impl Engine {
         Ok(client
             .is_known()
             .then(|| ClientView::of(key, &client, stored.version, moment, &policies)))
+    }
+
+    /// The timers that are running at a moment, by default now, in order of time. Empty for a client that does not exist.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn timers(&self, key: &ClientKey, at: Option<DateTime<Utc>>) -> Result<Vec<Due>, StoreError> {
+        let Some(stored) = self.store.client(key).await? else {
+            return Ok(Vec::new());
+        };
+        let policies = self.policies().await?;
+        let client = stored.client(&policies);
+        let moment = at.unwrap_or_else(|| present(&client, self.now()));
+        let client = self.at_moment(&stored.key, client, moment, &policies).await?;
+        let mut timers: Vec<Due> = client.due(policies.at(moment)).collect();
+        timers.sort_unstable();
+        Ok(timers)
     }
 
     /// Clients in key order, as they are now.

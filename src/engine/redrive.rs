@@ -35,24 +35,29 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached; redriving again is safe.
     pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
-        self.redrive_as(id, decoder, None).await
+        self.redrive_as(id, None, decoder, None).await
     }
 
-    /// With an entry of the audit log, which is added before anything is ingested.
+    /// With an entry of the audit log, which is added before anything is ingested, and with another body: the dead letter keeps the
+    /// body that was sent. If an edited message is not a valid event, or has one that is not, nothing is ingested.
     pub(super) async fn redrive_as(
         &self,
         id: i64,
+        edited: Option<Vec<u8>>,
         decoder: &Decoder,
         entry: Option<&AuditEntry>,
     ) -> Result<Redrive, StoreError> {
         let now = self.now();
-        let Some(record) = self.store.claim_dead_letter(id, now, now + CLAIM).await? else {
+        let Some(mut record) = self.store.claim_dead_letter(id, now, now + CLAIM).await? else {
             return self.unclaimed(id).await;
         };
         if let Some(entry) = entry {
             self.store.record_audit(entry).await?;
         }
-        if record.is_truncated() {
+        let is_edited = edited.is_some();
+        if let Some(body) = edited {
+            record.dead_letter.body = body;
+        } else if record.is_truncated() {
             let why = "its body was truncated when it was stored; ask the sender to send it again";
             self.store.end_redrive(id, true, why, now).await?;
             return Ok(Redrive::Truncated);
@@ -64,11 +69,15 @@ impl Engine {
             .inspect(|read| self.report_warnings(read))
             .map(Incoming::from)
             .collect();
-        let outcomes = self
-            .ingest_messages(incoming, &|member, reason| members.dead(member, reason), None)
-            .await?;
+        let outcomes = if let Some(reason) = first_dead(&incoming).filter(|_| is_edited) {
+            vec![Outcome::Dead(reason)]
+        } else {
+            let dead = |member, reason: &str| members.dead(member, reason);
+            self.ingest_messages(incoming, &dead, None).await?
+        };
         let failed = is_still_dead(&outcomes);
-        let redrive_outcome = summary(&outcomes);
+        let edited = if is_edited { "edited: " } else { "" };
+        let redrive_outcome = format!("{edited}{}", summary(&outcomes));
         self.store
             .end_redrive(id, failed, &redrive_outcome, self.now())
             .await?;
@@ -89,8 +98,17 @@ impl Engine {
     }
 }
 
+/// The reason of the first message that is not a valid event.
+fn first_dead(incoming: &[Incoming]) -> Option<String> {
+    incoming.iter().find_map(|one| match one {
+        Incoming::Dead(dead_letter) => Some(dead_letter.reason.clone()),
+        Incoming::Event(_) => None,
+    })
+}
+
 /// Whether a dead letter is still one after it was read again. (The events of a batch are dead letters of their own.)
-pub(super) fn is_still_dead(outcomes: &[Outcome]) -> bool {
+#[must_use]
+pub fn is_still_dead(outcomes: &[Outcome]) -> bool {
     matches!(outcomes, [Outcome::Dead(_) | Outcome::Deferred { .. }])
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn list(
 }
 
 /// The service statuses, and `all_active` for all that are not terminated (001).
-pub(super) fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
+pub(crate) fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     ServiceStatus::ALL
         .into_iter()
         .map(|status| (status.as_str(), ServiceFilter::Is(status)))

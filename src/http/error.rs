@@ -61,6 +61,8 @@ pub enum ApiError {
     UnknownClient(ClientKey),
     #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
     UnknownRun(i64),
+    #[error("there is no dead letter {0}, or retention has removed it; `tenure dead list` lists them")]
+    UnknownDeadLetter(i64),
     #[error("{error}{advice}")]
     Statement {
         #[source]
@@ -161,7 +163,7 @@ pub(super) enum BodyErrors {
 }
 
 impl ApiError {
-    pub(super) fn parameter(name: &str, reason: impl Display) -> Self {
+    pub(crate) fn parameter(name: &str, reason: impl Display) -> Self {
         Self::Parameter {
             name: crate::domain::id::clip(name),
             reason: reason.to_string(),
@@ -189,6 +191,12 @@ impl ApiError {
         }
     }
 
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Parameter { .. } | Self::UnknownParameter { .. } => {
@@ -206,6 +214,7 @@ impl ApiError {
             }
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
+            Self::UnknownDeadLetter(_) => (StatusCode::NOT_FOUND, "unknown_dead_letter"),
             Self::Statement { error, .. } => of_statement(error),
             Self::Gone(_) => (StatusCode::GONE, "cursor_gone"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
@@ -283,12 +292,17 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// The message of an error, in the extensions of its response: pages show it to people.
+#[derive(Clone, Debug)]
+pub(super) struct Said(pub String);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         if let Self::Internal(error) = &self {
             tracing::error!(%error, "request failed");
         }
+        let said = Said(self.to_string());
         let body = Json(self.body());
         let extra: Option<(HeaderName, &str)> = match status {
             StatusCode::UNSUPPORTED_MEDIA_TYPE if code == "unsupported_content_encoding" => {
@@ -298,9 +312,11 @@ impl IntoResponse for ApiError {
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
             _ => None,
         };
-        match extra {
+        let mut response = match extra {
             Some(header) => (status, [header], body).into_response(),
             None => (status, body).into_response(),
-        }
+        };
+        response.extensions_mut().insert(said);
+        response
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::RequestExt;
 use axum::Router;
 use axum::extract::{Query, RawPathParams, Request};
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::MethodRouter;
@@ -197,7 +197,11 @@ pub struct Pages {
     guarded: Router<Arc<Api>>,
     open: Router<Arc<Api>>,
     table: Vec<(String, Needs)>,
+    errors: Option<ErrorPage>,
 }
+
+/// Renders an error, with the message, as a page.
+pub type ErrorPage = fn(StatusCode, &str) -> Response;
 
 impl Pages {
     /// Adds a page, or an action that its forms send. The handler may take the [`Principal`].
@@ -214,6 +218,17 @@ impl Pages {
     pub fn add_open(mut self, path: &str, methods: MethodRouter<Arc<Api>>) -> Self {
         self.open = self.open.route(path, methods);
         self
+    }
+
+    /// Shows browsers errors as pages, instead of as JSON.
+    #[must_use]
+    pub fn with_errors(mut self, errors: ErrorPage) -> Self {
+        self.errors = Some(errors);
+        self
+    }
+
+    pub(super) fn errors(&self) -> Option<ErrorPage> {
+        self.errors
     }
 
     /// What each page and action requires, by path.

@@ -116,6 +116,18 @@ pub(super) async fn live() -> Json<serde_json::Value> {
     )
 )]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Readiness>) {
+    let checks = checks(&api).await;
+    let ready = checks.values().all(|health| health.ok);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(Readiness { ready, checks }))
+}
+
+/// The results of all checks, by name.
+pub(crate) async fn checks(api: &Arc<Api>) -> BTreeMap<&'static str, Health> {
     let probes = api.probes.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut asked = vec![("store", tokio::spawn(store(api.clone())))];
     asked.extend(
@@ -132,13 +144,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
         };
         checks.insert(name, health);
     }
-    let ready = checks.values().all(|health| health.ok);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(Readiness { ready, checks }))
+    checks
 }
 
 /// Checks that the store accepts writes: a server that responds may be read-only, full or locked.

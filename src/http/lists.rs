@@ -131,7 +131,7 @@ pub(super) async fn clients(
     }))
 }
 
-fn search_request(params: &mut Params) -> Result<SearchRequest, ApiError> {
+pub(crate) fn search_request(params: &mut Params) -> Result<SearchRequest, ApiError> {
     let partner = params.partner()?;
     let name = params.text("name")?.map(Name::try_from).transpose();
     Ok(SearchRequest {
@@ -176,7 +176,7 @@ fn prefix(params: &mut Params) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> {
+pub(crate) fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> {
     let Some(after) = params.text("after")? else {
         return Ok(None);
     };

@@ -47,26 +47,34 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
-use chrono::TimeDelta;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use clients::services;
 pub use error::ApiError;
 pub use guard::{Needs, Pages, Reach};
+pub(crate) use health::checks;
 pub use health::{Health, Probe};
+pub(crate) use lists::{list_position, search_request};
 pub use openapi::document as openapi;
+pub(crate) use params::{Params, RawPath, client_key, month, number_in_path};
 pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
+pub(crate) use sweeps::{place, read_place};
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;
 use crate::store::StoreError;
-use crate::wire::Limits;
+use crate::wire::{Decoder, Limits};
 
 /// Requests that read changes from the store at a time. They use as many connections of its pool at most.
 const FEED_READS: usize = 2;
@@ -81,7 +89,7 @@ pub fn requirements() -> Vec<(String, Needs)> {
 }
 
 /// The permit of a request that waits for changes, released on drop.
-struct WaitPermit {
+pub(crate) struct WaitPermit {
     /// The number of such requests.
     readers: ::metrics::Gauge,
     _permit: OwnedSemaphorePermit,
@@ -136,6 +144,25 @@ pub struct Api {
     metrics: metrics::Metrics,
     /// Work that may outlive its request.
     tasks: TaskTracker,
+}
+
+/// Replaces the error that a browser gets by a page, unless it asked for a path of the API.
+async fn error_pages(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let of_api = ["/v1/", "/access/"];
+    let is_of_api = of_api.iter().any(|path| request.uri().path().starts_with(path));
+    let accepted = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok());
+    let wants_page = !is_of_api && accepted.is_some_and(|accepted| accepted.contains("text/html"));
+    let response = next.run(request).await;
+    let Some(page) = api.pages.get().and_then(Pages::errors).filter(|_| wants_page) else {
+        return response;
+    };
+    match response.extensions().get::<error::Said>() {
+        Some(error::Said(message)) => page(response.status(), message),
+        None => response,
+    }
 }
 
 impl Api {
@@ -211,6 +238,7 @@ impl Api {
             .merge(self.pages())
             .fallback(server::no_such_path)
             .method_not_allowed_fallback(server::no_such_method)
+            .layer(from_fn_with_state(self.clone(), error_pages))
             .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
             .layer(from_fn(metrics::measure))
@@ -237,8 +265,18 @@ impl Api {
         })
     }
 
+    /// Cancelled when the server stops.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// A decoder for messages that are read at this moment.
+    pub(crate) fn decoder(&self, now: DateTime<Utc>) -> Decoder {
+        Decoder::new(self.limits, now).with_max_events(self.max_events)
+    }
+
     /// Admits a request that waits for changes. `kind`: how it waits, for the metric.
-    fn wait_permit(&self, kind: &'static str) -> Result<WaitPermit, ApiError> {
+    pub(crate) fn wait_permit(&self, kind: &'static str) -> Result<WaitPermit, ApiError> {
         let permit = self.waiting.clone().try_acquire_owned();
         let permit = permit.map_err(|_| ApiError::Busy)?;
         let readers = ::metrics::gauge!("tenure_feed_readers", "kind" => kind);

@@ -12,11 +12,11 @@ use crate::domain::id::{check_id, clip};
 use crate::domain::month::MonthError;
 use crate::domain::{ClientKey, Event, Month};
 
-pub(super) type RawPath<T> = Result<axum::extract::Path<T>, PathRejection>;
+pub(crate) type RawPath<T> = Result<axum::extract::Path<T>, PathRejection>;
 pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// The client in the path.
-pub(super) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, ApiError> {
+pub(crate) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, ApiError> {
     let (partner, client) = partner_and(path)?;
     id("client", &client)?;
     ClientKey::new(&partner, &client).map_err(|reason| ApiError::parameter("client", reason))
@@ -30,7 +30,7 @@ pub(super) fn partner_and(path: RawPath<(String, String)>) -> Result<(String, St
 }
 
 /// The number in the path.
-pub(super) fn number_in_path(name: &'static str, path: RawPath<String>) -> Result<i64, ApiError> {
+pub(crate) fn number_in_path(name: &'static str, path: RawPath<String>) -> Result<i64, ApiError> {
     let given = path.map_err(|error| bad_path(&error))?.0;
     match given.parse::<i64>() {
         Ok(number) if number >= 0 => Ok(number),
@@ -39,7 +39,7 @@ pub(super) fn number_in_path(name: &'static str, path: RawPath<String>) -> Resul
 }
 
 /// The month in the path.
-pub(super) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
+pub(crate) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
     let given = path.map_err(|error| bad_path(&error))?.0;
     given
         .parse()
@@ -47,7 +47,7 @@ pub(super) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
 }
 
 /// The partner in the path.
-pub(super) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
+pub(crate) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
     let partner = path.map_err(|error| bad_path(&error))?.0;
     id("partner", &partner)?;
     Ok(partner)
@@ -62,7 +62,7 @@ fn bad_path(error: &PathRejection) -> ApiError {
 }
 
 /// The query parameters. Reading one removes it, so that those left at the end are unknown.
-pub(super) struct Params {
+pub(crate) struct Params {
     given: Vec<(String, String)>,
     /// Names that the endpoint has read.
     known: Vec<&'static str>,
@@ -78,12 +78,20 @@ impl Params {
             .map_err(|error| ApiError::parameter("query", error.body_text()))
     }
 
+    /// The parameters of a form, each as often as it was sent.
+    pub(crate) fn of_fields(given: Vec<(String, String)>) -> Self {
+        Self {
+            given,
+            known: Vec::new(),
+        }
+    }
+
     /// Whether the caller gave this parameter.
     pub(super) fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| given == name)
     }
 
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
         self.known.push(name);
         let Some(place) = self.given.iter().position(|(given, _)| given == name) else {
             return Ok(None);
@@ -99,7 +107,7 @@ impl Params {
     }
 
     /// The parameter `partner`.
-    pub(super) fn partner(&mut self) -> Result<Option<String>, ApiError> {
+    pub(crate) fn partner(&mut self) -> Result<Option<String>, ApiError> {
         let partner = self.text("partner")?;
         if let Some(partner) = &partner {
             id("partner", partner)?;
@@ -108,7 +116,7 @@ impl Params {
     }
 
     /// The values of a parameter that may occur several times.
-    pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
         let (values, others) = std::mem::take(&mut self.given)
             .into_iter()
@@ -118,7 +126,7 @@ impl Params {
     }
 
     /// One of several names.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
         choices: impl IntoIterator<Item = (&'static str, T)>,
@@ -137,7 +145,7 @@ impl Params {
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn number<N>(&mut self, name: &'static str, least: N, most: N) -> Result<Option<N>, ApiError>
+    pub(crate) fn number<N>(&mut self, name: &'static str, least: N, most: N) -> Result<Option<N>, ApiError>
     where
         N: FromStr + PartialOrd + Display + Copy,
     {
@@ -155,7 +163,7 @@ impl Params {
     }
 
     /// A moment in RFC 3339, truncated to the resolution of stored times.
-    pub(super) fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
+    pub(crate) fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
         let Some(given) = self.text(name)? else {
             return Ok(None);
         };

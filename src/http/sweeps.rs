@@ -124,11 +124,11 @@ pub(super) async fn show(
 }
 
 /// A place in the journal: `{transaction}-{sequence}`.
-fn place(cursor: Cursor) -> String {
+pub(crate) fn place(cursor: Cursor) -> String {
     format!("{}-{}", cursor.transaction, cursor.sequence)
 }
 
-fn read_place(place: &str) -> Option<Cursor> {
+pub(crate) fn read_place(place: &str) -> Option<Cursor> {
     let number = |digits: &str| {
         let is_number = (1..=18).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| digits.parse().ok()).flatten()

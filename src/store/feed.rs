@@ -26,6 +26,9 @@ pub trait Feed: Send + Sync + 'static {
     /// returns at most `limit` of them.
     async fn feed(&self, after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> Result<FeedPage>;
 
+    /// The last lines of the feed, at most `limit`, newest first.
+    async fn latest_lines(&self, limit: u32) -> Result<Vec<Recorded>>;
+
     /// Clients in key order, after `after`, at most `limit`, without ghosts. Each is as it was at its last line in the journal,
     /// but for touches since.
     async fn states(&self, after: Option<&ClientKey>, limit: u32) -> Result<Vec<ClientState>>;

@@ -25,6 +25,7 @@ pub use store::{join, open_store};
 
 use crate::broker::{self, BrokerState};
 use crate::config::Settings;
+use crate::console;
 use crate::engine::Engine;
 use crate::http::{self, Api};
 use crate::interval::Interval;
@@ -55,7 +56,7 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
     until_signal(|stop| run_until(settings, stop)).await
 }
 
-/// Serves HTTP on a store until a signal, without a broker and without sweeps. Calls `announce` with the address when it
+/// Serves HTTP on a store until a signal, without a broker, and runs its sweeps. Calls `announce` with the address when it
 /// answers requests, unless HTTP is off.
 ///
 /// # Errors
@@ -63,16 +64,17 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
 pub async fn serve(
     settings: Settings,
     store: Arc<dyn Store>,
-    announce: impl FnOnce(SocketAddr),
+    announce: impl FnOnce(SocketAddr, Arc<Engine>),
 ) -> Result<(), WorkerError> {
     telemetry::start_logs(&settings.log)?;
     until_signal(|stop| async move {
         let mut worker = Worker::start(settings, &stop).await?;
         if let Some(engine) = worker.wait_for_engine(store).await? {
+            worker.start_scheduler(&engine, worker_name());
             worker.probe(&engine);
-            worker.api.open(engine);
+            worker.api.open(engine.clone());
             if let Some(address) = worker.address {
-                announce(address);
+                announce(address, engine);
             }
         }
         worker.finish().await
@@ -134,6 +136,9 @@ impl Worker {
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
         let api = Api::new(&settings.http, settings.events, metrics.clone());
+        if settings.http.console {
+            api.mount(console::pages(&settings));
+        }
         let mut worker = Self {
             api,
             supervisor: Supervisor::new(stop),

@@ -268,6 +268,7 @@ delegate! {
     Feed {
         feed_end() -> FeedCursor;
         feed(after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> FeedPage;
+        latest_lines(limit: u32) -> Vec<Recorded>;
         states(after: Option<&ClientKey>, limit: u32) -> Vec<ClientState>;
     }
     Halts {

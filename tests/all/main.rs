@@ -11,6 +11,7 @@ mod cli;
 mod clocks;
 mod cluster;
 mod config;
+mod console;
 mod contracts;
 mod delivery_limit;
 mod documents;

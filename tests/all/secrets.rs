@@ -42,8 +42,9 @@ fn verbose(folder: &Path, store: &str, broker: &str) -> Tenure {
 
 fn call(tenure: &Tenure, args: &[&str]) -> String {
     let output = tenure.call(args);
-    let output =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let output = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     assert_no_secrets(&format!("{args:?}"), &output);
     output
 }

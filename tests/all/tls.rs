@@ -49,8 +49,9 @@ fn written(folder: &Path, name: &str, text: &str) -> String {
 /// Runs a command that must fail, with all of these texts in its output.
 fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
     let output = tenure.call(args);
-    let text =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let text = [output.stderr, output.stdout]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
     for word in words {
         assert!(text.contains(word), "no `{word}` in: {text}");

@@ -59,7 +59,7 @@ impl Engine {
             None
         };
         let mut ingested = Ingested::default();
-        let (mut is_empty, mut has_changes) = (true, false);
+        let (mut is_empty, mut lines) = (true, 0);
         for number in 1..=limits.parts {
             let rest = &transaction.events[ingested.events..];
             let part = &rest[..rest.len().min(limits.events_per_part)];
@@ -84,7 +84,7 @@ impl Engine {
                 commit.heard = transaction.heard.to_vec();
             }
             is_empty &= commit.is_empty();
-            has_changes |= !commit.journal.is_empty();
+            lines += commit.journal.len();
             if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
                     batch.rollback().await?;
@@ -95,9 +95,7 @@ impl Engine {
             }
             batch.write(&commit).await?;
         }
-        if has_changes {
-            self.announce_journal();
-        }
+        self.announce_lines(lines);
         Ok(ingested)
     }
 

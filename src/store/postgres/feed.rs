@@ -74,6 +74,25 @@ impl Feed for PostgresStore {
         .await
     }
 
+    async fn latest_lines(&self, limit: u32) -> Result<Vec<Recorded>> {
+        self.in_time(async {
+            let lines: Vec<Both<KeyRow, JournalRow<Time>>> = sqlx::query_as(concat!(
+                "select (select partner from client_keys where number = j.client) as partner,
+                        (select client from client_keys where number = j.client) as client, ",
+                line!(),
+                "from journal j
+                 where j.xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
+                 order by j.xid desc, j.seq desc
+                 limit $1"
+            ))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.current_session().await?)
+            .await?;
+            lines.into_iter().map(read_line).collect()
+        })
+        .await
+    }
+
     async fn states(&self, after: Option<&ClientKey>, limit: u32) -> Result<Vec<ClientState>> {
         self.in_time(async {
             let range = ClientRange::of(None, after);

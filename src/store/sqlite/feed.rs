@@ -41,6 +41,21 @@ impl Feed for SqliteStore {
         Ok(state.page(after, (end, walk), (lines, limit)))
     }
 
+    async fn latest_lines(&self, limit: u32) -> Result<Vec<Recorded>> {
+        let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(concat!(
+            "select k.partner, k.client, ",
+            line!(),
+            "from (select * from journal order by seq desc limit ?1) j
+                 left join client_keys k on k.number = j.client",
+            words_of_line!(),
+            "order by j.seq desc"
+        ))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        lines.into_iter().map(read_line).collect()
+    }
+
     async fn states(&self, after: Option<&ClientKey>, limit: u32) -> Result<Vec<ClientState>> {
         let range = ClientRange::of(None, after);
         let rows: Vec<Both<StoredRow, StateRow>> = sqlx::query_as(

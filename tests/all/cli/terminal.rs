@@ -30,7 +30,7 @@ fn plain(tenure: &Tenure, args: &[&str]) -> (Output, String) {
     let output = tenure.call(args);
     let text = assert_plain(&format!("{args:?}"), &output.stdout);
     let stderr = assert_plain(&format!("{args:?}"), &output.stderr);
-    (output, text + &stderr)
+    (output, format!("{text}{stderr}"))
 }
 
 fn hostile() -> Given {

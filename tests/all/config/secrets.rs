@@ -72,7 +72,7 @@ fn secrets_are_never_shown() {
     let url = "postgres://h/db?user=u:hunter2";
     let shown = load(&[("DATABASE_URL", url)]).map_or_else(
         |error| error.to_string(),
-        |settings| settings.redacted_toml() + &settings.store.url.to_string(),
+        |settings| format!("{}{}", settings.redacted_toml(), settings.store.url),
     );
     assert!(!shown.contains("hunter2"), "{shown}");
 }

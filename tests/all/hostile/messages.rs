@@ -173,7 +173,7 @@ fn json() -> impl Strategy<Value = String> {
         any::<f64>().prop_map(|number| number.to_string()),
         any::<u64>().prop_map(|number| number.to_string()),
         (select(vec![("[", "]"), ("{\"data\":", "}")]), 1..300usize)
-            .prop_map(|((open, close), depth)| open.repeat(depth) + "1" + &close.repeat(depth)),
+            .prop_map(|((open, close), depth)| format!("{}1{}", open.repeat(depth), close.repeat(depth))),
     ];
     let name = prop_oneof![
         9 => select(vec![

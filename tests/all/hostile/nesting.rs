@@ -30,8 +30,8 @@ fn deeply_nested_headers_do_not_crash_a_worker() {
         );
         RabbitMq::shared().publish_as_json(vhost, "tenure.events", &message);
     };
-    let arrays = "[".repeat(LEVELS) + &"]".repeat(LEVELS);
-    let tables = "{\"a\":".repeat(LEVELS * 5 / 8) + "1" + &"}".repeat(LEVELS * 5 / 8);
+    let arrays = ["[", "]"].map(|bracket| bracket.repeat(LEVELS)).concat();
+    let tables = ["{\"a\":".repeat(LEVELS * 5 / 8), "}".repeat(LEVELS * 5 / 8)].join("1");
     let structured = "application/cloudevents+json";
     publish(
         structured,

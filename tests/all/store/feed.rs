@@ -64,6 +64,9 @@ pub async fn the_feed_has_the_order_of_the_relay(fresh: Fresh) {
     }
     assert_eq!(read, relayed);
     assert_eq!(store.feed_end().await.unwrap(), after);
+    let newest_first: Vec<_> = read.iter().rev().cloned().collect();
+    assert_eq!(store.latest_lines(9).await.unwrap(), newest_first);
+    assert_eq!(store.latest_lines(2).await.unwrap(), newest_first[..2]);
     let last = read.last().unwrap();
     assert_eq!(after, FeedCursor(last.published(after.0.epoch)));
     // The relay's cursor and its lead have no effect.

@@ -1,0 +1,109 @@
+//! Closing a month.
+
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::{Fields, Question, ask, authority, done, field};
+use crate::console::error::PageError;
+use crate::console::layout::{Frame, Section};
+use crate::console::ui::{self, Tone, sentence};
+use crate::console::view::View;
+use crate::domain::Month;
+use crate::domain::statement::Closer;
+use crate::engine::CloseRequest;
+use crate::http::{ApiError, RawPath, month};
+use crate::store::ClosingStatus;
+
+/// Clients that one request closes at most, as over HTTP.
+const CLOSED_AT_A_TIME: u64 = 2_000;
+
+/// The button that closes a month.
+pub fn close_form(view: &View, month: Month) -> Markup {
+    html! { @if view.may_operate() { p.chips { a.button.primary href={ "/statements/" (month) "/close" } { "Close this month" } } } }
+}
+
+/// Asks back before a month is closed.
+pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, PageError> {
+    let month = month(path)?;
+    let name = ui::month_name(month.start().date_naive());
+    let back = format!("/statements/{month}");
+    let is_confirmed = view.value("confirm").is_some();
+    Ok(ask(
+        &view,
+        Question {
+            title: format!("Close {name}"),
+            section: Section::Statements,
+            what: html! {
+                "The days of every client in " b { (name) } " are fixed, for all partners. That cannot be undone: what is known later becomes an adjustment of a later month."
+                @if is_confirmed { " Events of the month may still arrive, or nothing happened by its end: closing it means that this is known." }
+            },
+            names: Vec::new(),
+            count: 0,
+            action: format!("/statements/{month}/close"),
+            hidden: if is_confirmed {
+                vec![("confirm", "true".into())]
+            } else {
+                Vec::new()
+            },
+            button: "Close the month",
+            back: &back,
+        },
+    ))
+}
+
+/// Closes a month, or continues.
+pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result<Response, PageError> {
+    let month = month(path)?;
+    let authority = authority(&view, &form)?;
+    let by: Closer = view
+        .principal
+        .name
+        .parse()
+        .map_err(|error| ApiError::parameter("by", error))?;
+    let request = CloseRequest {
+        month,
+        by,
+        confirmed: field(&form, "confirm") == "true",
+        most: Some(CLOSED_AT_A_TIME),
+    };
+    let closing =
+        view.run(move |engine| async move {
+            Ok(engine.operator(&authority).close_month(&request, |_, _| {}).await)
+        })
+        .await?;
+    let closing = match closing {
+        Ok(closing) => closing,
+        Err(
+            error @ (crate::engine::StatementError::EventsMayArrive { .. }
+            | crate::engine::StatementError::BeforeFirstEvent { .. }),
+        ) => {
+            return Ok(needs_confirmation(&view, month, &error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let what = match closing.status {
+        ClosingStatus::Closed => "closed",
+        ClosingStatus::InProgress => "closing",
+    };
+    Ok(done(
+        &view,
+        &format!("/statements/{month}"),
+        what,
+        closing.statements,
+    ))
+}
+
+fn needs_confirmation(view: &View, month: Month, why: &str) -> Response {
+    let content = html! {
+        (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (sentence(why)) } }))
+        p.chips { a.button href={ "/statements/" (month) "/close?confirm=true" } { "Close it all the same" } a.button href={ "/statements/" (month) } { "Back" } }
+    };
+    view.page(
+        Frame {
+            title: "Close a month",
+            section: Section::Statements,
+            ..Frame::default()
+        },
+        &content,
+    )
+}

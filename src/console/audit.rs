@@ -1,0 +1,124 @@
+//! The audit log: who did what, when and why.
+
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::clients::select;
+use super::error::PageError;
+use super::layout::{Frame, Section};
+use super::ui::{self, counted_as, title};
+use super::view::View;
+use crate::store::{AuditEntry, AuditFilter, AuditRecord};
+
+const PAGE: u32 = 50;
+/// What the filter offers: the first words of the actions.
+const ACTIONS: [&str; 9] = [
+    "sweep",
+    "dead_letter",
+    "policy",
+    "statement",
+    "lanes",
+    "rebuild",
+    "prune",
+    "sign_in",
+    "sign_out",
+];
+
+/// Lists entries, newest first.
+pub async fn list(mut view: View) -> Result<Response, PageError> {
+    let (since, until) = (view.moment("since")?, view.moment("until")?);
+    let filter = AuditFilter {
+        since,
+        until,
+        who: view.params.text("by")?,
+        action: view
+            .params
+            .choice("action", ACTIONS.map(|action| (action, action)))?
+            .map(str::to_owned),
+    };
+    let before = view.params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
+    let mut entries = view
+        .run(move |engine| async move { engine.audit_log(&filter, before, PAGE + 1).await })
+        .await?;
+    let more = entries.len() > PAGE as usize;
+    entries.truncate(PAGE as usize);
+    let next = entries
+        .last()
+        .filter(|_| more)
+        .map(|last| view.with(&[("before", Some(&last.number.to_string()))]));
+    let first = view.value("before").map(|_| view.with(&[("before", None)]));
+    let content = html! {
+        (filters(&view))
+        section.card.flush {
+            @if entries.is_empty() {
+                (ui::empty("No entry", "What operators do in the console, over HTTP and with commands appears here."))
+            } @else {
+                (table(&view, &entries))
+                (ui::pager(&counted_as(entries.len(), "entry", "entries"), first.as_deref(), next.as_deref()))
+            }
+        }
+    };
+    let frame = Frame {
+        title: "Audit",
+        section: Section::Audit,
+        lead: Some(html! { "What operators did, in the console, over HTTP and with commands." }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+fn filters(view: &View) -> Markup {
+    let chosen = |name: &str| view.value(name).unwrap_or_default().to_owned();
+    html! {
+        form.filters action="/audit" {
+            label { "Who" input type="text" name="by" value=(chosen("by")) autocomplete="off"; }
+            (select("What", "action", &chosen("action"), "anything", ACTIONS.iter().map(|action| (*action, title(action)))))
+            label { "From (UTC)" input type="datetime-local" name="since" value=(chosen("since").trim_end_matches('Z')); }
+            label { "Until (UTC)" input type="datetime-local" name="until" value=(chosen("until").trim_end_matches('Z')); }
+            button type="submit" { "Apply" }
+            @if !view.given.is_empty() { a.button href="/audit" { "Clear" } }
+        }
+    }
+}
+
+fn table(view: &View, entries: &[AuditRecord]) -> Markup {
+    html! {
+        div.scroll { table.rows {
+            thead { tr { th { "When" } th { "Who" } th { "What" } th { "To what" } th { "Why" } } }
+            tbody { @for AuditRecord { entry, .. } in entries {
+                tr data-row {
+                    th scope="row" data-label="When" { (ui::moment_and_distance(view.now, entry.at)) }
+                    td data-label="Who" { a href=(view.with(&[("by", Some(&entry.who)), ("before", None)])) { (entry.who) } " " span.muted { (entry.how.as_str()) } }
+                    td data-label="What" { code { (entry.action) } (details(entry)) }
+                    td data-label="To what" { (target(entry)) }
+                    td.wrap data-label="Why" { @match &entry.reason { Some(reason) => { (reason) }, None => { span.muted { "–" } } } }
+                }
+            } }
+        } }
+    }
+}
+
+fn details(entry: &AuditEntry) -> Markup {
+    html! {
+        @for (name, value) in entry.details.iter().filter(|(_, value)| !value.is_null()) {
+            div.muted { (ui::words(name)) ": " (value.as_str().map_or_else(|| value.to_string(), str::to_owned)) }
+        }
+    }
+}
+
+fn target(entry: &AuditEntry) -> Markup {
+    let Some(target) = &entry.target else {
+        return html! { span.muted { "–" } };
+    };
+    let kind = entry.action.split('.').next().unwrap_or_default();
+    let url = match kind {
+        "sweep" => Some(format!("/sweeps#{target}")),
+        "dead_letter" => Some(format!("/dead-letters/{target}")),
+        "statement" => Some(format!("/statements/{target}")),
+        "rebuild" => Some(format!("/clients/{target}")),
+        _ => None,
+    };
+    html! {
+        @match url { Some(url) => { a.id href=(url) { (ui::breakable(target)) } }, None => { span.id { (ui::breakable(target)) } } }
+    }
+}

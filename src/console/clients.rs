@@ -1,0 +1,426 @@
+//! The list of clients: search, tabs, filters, pages, and a download.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use tokio::sync::Mutex;
+
+use super::csv;
+use super::error::PageError;
+use super::layout::{Frame, Section};
+use super::ui::{self, chip, counted, number, words};
+use super::view::View;
+use crate::csv_row::Cell;
+use crate::domain::access::AccessStatus;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::domain::time::rfc3339;
+use crate::domain::view::{ClientView, Tab};
+use crate::domain::{ClientKey, Id, Name};
+use crate::engine::{ClientCounts, Engine, SearchRequest, ServiceFilter};
+use crate::http::{self, ApiError};
+use crate::store::{ListPosition, StoreError};
+
+const PAGE: usize = 50;
+/// Clients that each part of a search for anything shows.
+const FEW: usize = 20;
+/// Rows of a download.
+const MOST_ROWS: usize = 50_000;
+const COUNTS_FRESH_FOR: Duration = Duration::from_secs(30);
+/// How long a page waits for counts.
+const PATIENCE: Duration = Duration::from_millis(40);
+/// Filters whose counts are remembered.
+const MOST_COUNTS: usize = 64;
+
+/// A parameter and its value.
+type Param = (&'static str, &'static str);
+
+/// The tabs, with the parameters that they set.
+const TABS: [(&str, &str, Option<Param>); 4] = [
+    ("all", "All", None),
+    ("active", "Active", Some(("tab", "active"))),
+    ("inactive", "Inactive", Some(("tab", "inactive"))),
+    ("all_active", "All active", Some(("service", "all_active"))),
+];
+
+/// The filters that a form has, and what they may be.
+const BY: [(&str, &str); 4] = [
+    ("name", "Name"),
+    ("id", "Id"),
+    ("partner", "Partner"),
+    ("account", "Account"),
+];
+
+/// Counts of clients by filter, as they were last counted.
+#[derive(Clone, Default)]
+pub struct Counts(Arc<Mutex<HashMap<String, (Instant, ClientCounts)>>>);
+
+impl Counts {
+    /// Counts in a task of its own. None: it has not ended yet.
+    async fn get(&self, engine: &Arc<Engine>, name: String, request: SearchRequest) -> Option<ClientCounts> {
+        let (known, engine) = (self.0.clone(), engine.clone());
+        let counting = tokio::spawn(async move {
+            if let Some((at, counts)) = known.lock().await.get(&name)
+                && at.elapsed() < COUNTS_FRESH_FOR
+            {
+                return Some(counts.clone());
+            }
+            let (counts, _) = engine.count(&request, None).await.ok()?;
+            let mut known = known.lock().await;
+            if known.len() >= MOST_COUNTS {
+                known.clear();
+            }
+            known.insert(name, (Instant::now(), counts.clone()));
+            Some(counts)
+        });
+        tokio::time::timeout(PATIENCE, counting).await.ok()?.ok()?
+    }
+}
+
+/// A search in the words of the reader: a filter, and text in one field or any.
+struct Asked {
+    filter: SearchRequest,
+    text: Option<String>,
+    by: Option<&'static str>,
+    after: Option<ListPosition>,
+}
+
+/// What a search comes to.
+enum Sought {
+    One(Box<SearchRequest>),
+    /// No client can have the text in that field.
+    Nobody,
+    InEveryField,
+}
+
+impl Asked {
+    fn of(view: &mut View) -> Result<Self, ApiError> {
+        let params = &mut view.params;
+        let text = params.text("q")?;
+        let by = params.choice("by", BY.map(|(by, _)| (by, by)))?;
+        let after = http::list_position(params)?;
+        Ok(Self {
+            filter: http::search_request(params)?,
+            text: text.map(|text| text.trim().to_owned()),
+            by,
+            after,
+        })
+    }
+
+    /// The filter with the text in one field. None: no client can have that there.
+    fn by(&self, by: &str) -> Option<SearchRequest> {
+        let text = self.text.as_deref()?;
+        let mut request = self.filter.clone();
+        match by {
+            "name" => request.name = Some(Name::try_from(text.to_owned()).ok()?),
+            "account" => request.account = Some(Id::try_from(text.to_owned()).ok()?),
+            "partner" => {
+                ClientKey::new(text, "x").ok()?;
+                if request
+                    .list
+                    .partner
+                    .as_deref()
+                    .is_some_and(|partner| partner != text)
+                {
+                    return None;
+                }
+                request.list.partner = Some(text.to_owned());
+            }
+            _ => {
+                ClientKey::new("x", text).ok()?;
+                request.id_prefix = Some(text.to_owned());
+            }
+        }
+        Some(request)
+    }
+
+    fn sought(&self) -> Sought {
+        match (&self.text, self.by) {
+            (None, _) => Sought::One(Box::new(self.filter.clone())),
+            (Some(_), Some(by)) => self
+                .by(by)
+                .map_or(Sought::Nobody, |request| Sought::One(Box::new(request))),
+            (Some(_), None) => Sought::InEveryField,
+        }
+    }
+}
+
+/// Lists clients.
+pub async fn list(mut view: View) -> Result<Response, PageError> {
+    let asked = Asked::of(&mut view)?;
+    if asked.by.is_none()
+        && let Some(key) = asked
+            .text
+            .as_deref()
+            .and_then(|text| ClientKey::from_subject(text).ok())
+        && view.principal.require_partner(&key.partner).is_ok()
+    {
+        let found = key.clone();
+        if view
+            .run(|engine| async move { engine.client(&found, None).await })
+            .await?
+            .is_some()
+        {
+            return Ok(Redirect::to(&ui::client_url(&key)).into_response());
+        }
+    }
+    let tabs = tabs(&view, &asked).await;
+    let content = match asked.sought() {
+        Sought::One(request) => one_list(&view, &asked, Some(*request)).await?,
+        Sought::Nobody => one_list(&view, &asked, None).await?,
+        Sought::InEveryField => every_field(&view, &asked).await?,
+    };
+    let frame = Frame {
+        title: "Clients",
+        section: Section::Clients,
+        search: asked.text.as_deref().unwrap_or_default(),
+        actions: Some(
+            html! { a.button href=(view.with_path("/clients.csv", &[("after", None)])) { "Download CSV" } },
+        ),
+        ..Frame::default()
+    };
+    let content = html! { (filters(&view)) (tabs) (content) };
+    Ok(view.page(frame, &content))
+}
+
+async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) -> Result<Markup, PageError> {
+    let after = asked.after.clone();
+    let found = match request {
+        Some(request) => {
+            view.run(|engine| async move { engine.search(&request, after.as_ref(), PAGE).await })
+                .await?
+        }
+        None => crate::engine::ClientsFound::default(),
+    };
+    let next = found
+        .next
+        .map(|next| view.with(&[("after", Some(&next.to_string()))]));
+    let first = asked.after.as_ref().map(|_| view.with(&[("after", None)]));
+    let is_filtered = !view.given.is_empty();
+    Ok(html! {
+        section.card.flush {
+            @if found.clients.is_empty() && next.is_none() {
+                @if is_filtered {
+                    (ui::empty("No client matches", "Remove a filter, or search in another field."))
+                } @else {
+                    (ui::empty("No clients yet", "The event client.added of a partner space adds one. README.md shows how to send it."))
+                }
+            } @else {
+                (table(&found.clients))
+                (ui::pager(&counted(found.clients.len(), "client"), first.as_deref(), next.as_deref()))
+            }
+        }
+    })
+}
+
+/// The text in each field, one list for each.
+async fn every_field(view: &View, asked: &Asked) -> Result<Markup, PageError> {
+    let mut lists = Vec::new();
+    for (by, title) in BY {
+        let Some(request) = asked.by(by) else { continue };
+        let found = view
+            .run(|engine| async move { engine.search(&request, None, FEW).await })
+            .await?;
+        if !found.clients.is_empty() {
+            lists.push((by, title, found));
+        }
+    }
+    Ok(html! {
+        @if lists.is_empty() {
+            section.card.flush { (ui::empty(
+                "No client matches",
+                "The text was searched in names, and as the beginning of an id, as a partner and as an account. A name may be longer than what you typed."
+            )) }
+        }
+        @for (by, title, found) in &lists {
+            @let all = view.with(&[("by", Some(by))]);
+            (ui::table_card(&format!("By {}", title.to_lowercase()), &html! {
+                @if found.next.is_some() { a href=(all) { "All" } } @else { (counted(found.clients.len(), "client")) }
+            }, &table(&found.clients)))
+        }
+    })
+}
+
+fn table(clients: &[ClientView]) -> Markup {
+    html! {
+        div.scroll {
+            table.rows {
+                thead { tr { th { "Name" } th { "Partner / client" } th { "Link" } th { "Service" } th { "Access" } th { "Access expires" } } }
+                tbody { @for client in clients {
+                    @let subject = format!("{}/{}", client.partner, client.client);
+                    tr data-row {
+                        th scope="row" data-label="Name" { a href={ "/clients/" (subject) } { (client.name.as_deref().unwrap_or("(no name)")) } }
+                        td data-label="Id" { span.id { (ui::breakable(&subject)) } }
+                        td data-label="Link" { (optional_chip(client.link.map(LinkStatus::as_str))) }
+                        td data-label="Service" { (optional_chip(client.service.map(ServiceStatus::as_str))) }
+                        td data-label="Access" { (chip(client.access.as_str())) }
+                        td data-label="Expires" { (ui::optional_moment(client.expires_at)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// The chip of a status that a client may lack.
+pub fn optional_chip(status: Option<&str>) -> Markup {
+    html! { @match status { Some(status) => { (chip(status)) }, None => { span.muted { "–" } } } }
+}
+
+/// The tabs with their counts under the other filters.
+async fn tabs(view: &View, asked: &Asked) -> Markup {
+    let base = match asked.sought() {
+        Sought::One(request) => Some(*request),
+        Sought::Nobody | Sought::InEveryField => None,
+    };
+    let current = match (view.value("tab"), view.value("service")) {
+        (Some("active"), _) => "active",
+        (Some("inactive"), _) => "inactive",
+        (None, Some("all_active")) => "all_active",
+        _ => "all",
+    };
+    let mut counts = Vec::new();
+    for (name, _, _) in TABS {
+        let Some(mut request) = base.clone() else {
+            counts.push(None);
+            continue;
+        };
+        request.list.tab = Tab::from_name(name);
+        match name {
+            "all_active" => request.list.service = Some(ServiceFilter::AllActive),
+            _ if current == "all_active" => request.list.service = None,
+            _ => {}
+        }
+        let key = format!("{request:?}");
+        counts.push(view.console.counts.get(&view.engine, key, request).await);
+    }
+    html! {
+        nav.tabs aria-label="Tabs" {
+            @for ((name, title, sets), counts) in TABS.iter().zip(counts) {
+                a href=(tab_url(view, current, *sets)) aria-current=[(*name == current).then_some("true")] {
+                    (title)
+                    @if let Some(counts) = counts {
+                        span.count { (number(counts.facets.clients)) @if !counts.complete { "+" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The list with a tab instead of the current one.
+fn tab_url(view: &View, current: &str, sets: Option<(&str, &str)>) -> String {
+    let mut changes = vec![("tab", None), ("after", None)];
+    if current == "all_active" {
+        changes.push(("service", None));
+    }
+    if let Some((param, value)) = sets {
+        changes.retain(|(changed, _)| *changed != param);
+        changes.push((param, Some(value)));
+    }
+    view.with(&changes)
+}
+
+fn filters(view: &View) -> Markup {
+    let chosen = |name: &str| view.value(name).unwrap_or_default().to_owned();
+    let services = http::services().map(|(name, _)| name);
+    html! {
+        form.filters action="/clients" {
+            label { "Search" input type="search" name="q" value=(chosen("q")) placeholder="name, id, partner or account"; }
+            (select("In", "by", &chosen("by"), "any field", BY.iter().map(|(by, title)| (*by, (*title).to_owned()))))
+            label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; }
+            (select("Link", "link", &chosen("link"), "any", LinkStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
+            (select("Service", "service", &chosen("service"), "any", services.map(|name| (name, words(name)))))
+            (select("Access", "access", &chosen("access"), "any", AccessStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
+            (select("Request", "request", &chosen("request"), "any", [("open", "open".to_owned())].into_iter()))
+            (select("Billable", "billable", &chosen("billable"), "any", [("true", "yes".to_owned()), ("false", "no".to_owned())].into_iter()))
+            @if let Some(tab) = view.value("tab") { input type="hidden" name="tab" value=(tab); }
+            button type="submit" { "Apply" }
+            @if !view.given.is_empty() { a.button href="/clients" { "Clear" } }
+        }
+    }
+}
+
+/// A field of a filter with a fixed set of values.
+pub fn select<'a>(
+    label: &str,
+    name: &str,
+    chosen: &str,
+    any: &str,
+    values: impl Iterator<Item = (&'a str, String)>,
+) -> Markup {
+    html! {
+        label { (label)
+            select name=(name) {
+                option value="" { (any) }
+                @for (value, text) in values { option value=(value) selected[value == chosen] { (text) } }
+            }
+        }
+    }
+}
+
+/// The clients of a filter as comma-separated values, at most 50,000.
+pub async fn export(mut view: View) -> Result<Response, PageError> {
+    let asked = Asked::of(&mut view)?;
+    let request = match asked.sought() {
+        Sought::One(request) => Some(*request),
+        Sought::Nobody => None,
+        Sought::InEveryField => asked.by("name"),
+    };
+    let clients = match request {
+        Some(request) => {
+            view.run(|engine| async move { all(&engine, &request).await })
+                .await?
+        }
+        None => Vec::new(),
+    };
+    let head = [
+        "partner",
+        "client",
+        "name",
+        "link",
+        "service",
+        "access",
+        "expires_at",
+        "billable",
+        "account",
+    ];
+    let mut rows = vec![head.map(Cell::from).to_vec()];
+    rows.extend(clients.into_iter().map(row));
+    Ok(csv::file("clients.csv", &rows)?)
+}
+
+async fn all(engine: &Engine, request: &SearchRequest) -> Result<Vec<ClientView>, StoreError> {
+    let (mut clients, mut after) = (Vec::new(), None);
+    loop {
+        let found = engine.search(request, after.as_ref(), 1_000).await?;
+        clients.extend(found.clients);
+        after = found.next;
+        if after.is_none() || clients.len() >= MOST_ROWS {
+            clients.truncate(MOST_ROWS);
+            return Ok(clients);
+        }
+    }
+}
+
+fn row(client: ClientView) -> Vec<Cell> {
+    let status = |status: Option<&'static str>| Cell::from(status.unwrap_or_default());
+    vec![
+        client.partner.into(),
+        client.client.into(),
+        client.name.unwrap_or_default().into(),
+        status(client.link.map(LinkStatus::as_str)),
+        status(client.service.map(ServiceStatus::as_str)),
+        client.access.as_str().into(),
+        client.expires_at.map(rfc3339).unwrap_or_default().into(),
+        if client.billable { "true" } else { "false" }.into(),
+        client
+            .account_id
+            .map(|id| id.as_str().to_owned())
+            .unwrap_or_default()
+            .into(),
+    ]
+}

@@ -1,0 +1,198 @@
+//! The frame of every page: navigation, the moment that is shown, and the headers of the response.
+
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, html};
+
+use super::assets::PATHS;
+use super::ui::{distance, full_moment};
+
+/// Only what this worker serves: no script, style, picture or form of another origin, and none inline.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The parts of the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Section {
+    #[default]
+    None,
+    Overview,
+    Clients,
+    Forecast,
+    Statements,
+    Sweeps,
+    DeadLetters,
+    Refusals,
+    Sources,
+    Webhooks,
+    Policy,
+    Audit,
+}
+
+impl Section {
+    /// Title, path, and the key after `g`.
+    const LISTED: [(Self, &'static str, &'static str, &'static str); 11] = [
+        (Self::Overview, "Overview", "/", "o"),
+        (Self::Clients, "Clients", "/clients", "c"),
+        (Self::Forecast, "Forecast", "/forecast", "f"),
+        (Self::Statements, "Statements", "/statements", "m"),
+        (Self::Sweeps, "Sweeps", "/sweeps", "s"),
+        (Self::DeadLetters, "Dead letters", "/dead-letters", "d"),
+        (Self::Refusals, "Refusals", "/refusals", "r"),
+        (Self::Sources, "Sources and lanes", "/sources", "l"),
+        (Self::Webhooks, "Webhooks", "/webhooks", "w"),
+        (Self::Policy, "Policy", "/policy", "p"),
+        (Self::Audit, "Audit", "/audit", "a"),
+    ];
+}
+
+/// What stands around the content of a page.
+#[derive(Default)]
+pub struct Frame<'a> {
+    pub title: &'a str,
+    pub section: Section,
+    /// The present. None: the page does not know it.
+    pub now: Option<DateTime<Utc>>,
+    /// The moment that is shown, if it is not now, and the path of the same page as of now.
+    pub elsewhen: Option<(DateTime<Utc>, String)>,
+    /// Who is signed in.
+    pub name: Option<&'a str>,
+    /// The field of forms that ends the session. None: there is no session.
+    pub csrf: Option<&'a str>,
+    /// Links and buttons beside the title.
+    pub actions: Option<Markup>,
+    /// A sentence below the title.
+    pub lead: Option<Markup>,
+    /// Text in the search field.
+    pub search: &'a str,
+}
+
+/// A page with the headers that every page has.
+pub fn page(frame: &Frame<'_>, content: &Markup) -> Response {
+    let mut response = document(frame, content).into_response();
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        // Pages name people and companies.
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
+    let [style, script, icon] = &*PATHS;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (frame.title) " · Tenure" }
+                link rel="stylesheet" href=(style);
+                link rel="icon" type="image/svg+xml" href=(icon);
+                script src=(script) defer {}
+            }
+            body class=[frame.elsewhen.as_ref().map(|_| "elsewhen")] {
+                a.skip href="#content" { "Skip to the content" }
+                (side(frame))
+                main id="content" {
+                    (bar(frame))
+                    div.head {
+                        h1 { (frame.title) }
+                        @if let Some(actions) = &frame.actions { div.actions { (actions) } }
+                    }
+                    @if let Some(lead) = &frame.lead { p.lead { (lead) } }
+                    (content)
+                }
+                (keys())
+            }
+        }
+    }
+}
+
+fn side(frame: &Frame<'_>) -> Markup {
+    let [_, _, icon] = &*PATHS;
+    html! {
+        header.side {
+            a.brand href="/" { img src=(icon) alt="" width="20" height="20"; "Tenure" }
+            form.find action="/clients" role="search" {
+                label.visually-hidden for="find" { "Find a client" }
+                input id="find" type="search" name="q" placeholder="Find a client  /" value=(frame.search) autocomplete="off";
+            }
+            nav aria-label="Pages of the console" {
+                ul {
+                    @for (section, title, path, key) in Section::LISTED {
+                        li { a href=(path) data-key=(key) aria-current=[(section == frame.section).then_some("page")] { (title) } }
+                    }
+                }
+            }
+            div.foot {
+                @if let Some(name) = frame.name {
+                    span { "Signed in as " b { (name) } }
+                    @if let Some(csrf) = frame.csrf {
+                        form method="post" action="/sign-out" {
+                            input type="hidden" name="csrf" value=(csrf);
+                            button.quiet type="submit" { "Sign out" }
+                        }
+                    }
+                }
+                span { kbd { "?" } " shows the keys" }
+            }
+        }
+    }
+}
+
+/// Which moment the page shows, and whether its figures are live.
+fn bar(frame: &Frame<'_>) -> Markup {
+    html! {
+        div.bar {
+            @match (&frame.elsewhen, frame.now) {
+                (Some((at, back)), now) => {
+                    @let is_past = now.is_some_and(|now| *at <= now);
+                    span { "As of " (full_moment(*at)) " · " (if is_past { "in the past" } else { "to come" })
+                        @if let Some(now) = now { ", " (distance(now, *at)) }
+                    }
+                    a href=(back) { "Back to now" }
+                },
+                (None, Some(now)) => {
+                    span id="live" { span.dot {} " Now · " span data-state { (full_moment(now)) } }
+                    span.end {
+                        span id="stale" hidden { "The state has changed." }
+                        a href="" { "Refresh" }
+                    }
+                },
+                (None, None) => {},
+            }
+        }
+    }
+}
+
+fn keys() -> Markup {
+    html! {
+        dialog id="keys" aria-label="Keys" {
+            h2 { "Keys" }
+            dl {
+                dt { kbd { "/" } } dd { "Search" }
+                dt { kbd { "j" } " " kbd { "k" } } dd { "Next and previous row" }
+                dt { kbd { "Enter" } } dd { "Open the row" }
+                @for (_, title, _, key) in Section::LISTED {
+                    dt { kbd { "g" } " " kbd { (key) } } dd { (title) }
+                }
+                dt { kbd { "?" } } dd { "Show the keys" }
+            }
+            p { button type="button" data-close { "Close" } }
+        }
+    }
+}

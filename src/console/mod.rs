@@ -1,0 +1,131 @@
+//! The console: pages for the people who run Tenure. They show what the engine answers, for any moment, and start what the
+//! command line starts too. No page has a rule or a query of its own.
+//!
+//! Pages are Rust functions that return HTML ([`maud`]): the compiler checks them, and text is escaped unless a function says
+//! otherwise. `docs/console.md` lists the pages.
+
+mod actions;
+mod assets;
+mod audit;
+mod charts;
+mod clients;
+mod csv;
+mod dead_letters;
+mod error;
+mod forecast;
+mod health;
+mod layout;
+mod live;
+mod overview;
+mod policy;
+mod refusals;
+mod sources;
+mod statements;
+mod story;
+mod sweeps;
+mod timeline;
+mod ui;
+mod view;
+mod webhooks;
+mod what_if;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::routing::{MethodRouter, get, post};
+use chrono::TimeDelta;
+
+use crate::config::{Schedule, Scope, Settings};
+use crate::domain::Sweep;
+use crate::http::{Api, Pages, Reach};
+use crate::worker;
+use overview::Expiries;
+
+/// What pages need besides the API.
+pub struct Console {
+    schedules: BTreeMap<Sweep, Schedule>,
+    expiries: Expiries,
+    summary: health::Latest,
+    counts: clients::Counts,
+    /// Whether changes are published to a broker.
+    is_relayed: bool,
+    /// How long before it takes effect a policy is recorded.
+    notice: TimeDelta,
+}
+
+/// The pages of the console, for [`Api::mount`].
+#[must_use]
+pub fn pages(settings: &Settings) -> Pages {
+    let console = Arc::new(Console {
+        schedules: settings.sweeps.schedules.clone(),
+        expiries: Expiries::default(),
+        summary: health::Latest::default(),
+        counts: clients::Counts::default(),
+        is_relayed: settings.broker.url.is_some(),
+        notice: worker::notice(settings),
+    });
+    let page = |methods: MethodRouter<Arc<Api>>| methods.layer(Extension(console.clone()));
+    let pages = Pages::default()
+        .with_errors(error::page)
+        .add_open("/assets/{file}", get(assets::show))
+        .add_open("/console.css", get(assets::style));
+    actions(shown(pages, &page), &page)
+}
+
+/// Pages that show something.
+fn shown(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>>) -> Pages {
+    let add = |pages: Pages, path: &str, reach, methods| pages.add(path, Scope::Read, reach, page(methods));
+    [
+        ("/", Reach::All, get(overview::show)),
+        ("/console/live", Reach::All, get(live::stream)),
+        ("/clients", Reach::InQuery, get(clients::list)),
+        ("/clients.csv", Reach::InQuery, get(clients::export)),
+        ("/clients/{partner}/{client}", Reach::InPath, get(timeline::show)),
+        ("/sweeps", Reach::All, get(sweeps::list)),
+        ("/sweeps/runs/{run}", Reach::All, get(sweeps::run)),
+        ("/dead-letters", Reach::All, get(dead_letters::list)),
+        ("/dead-letters/{id}", Reach::All, get(dead_letters::show)),
+        ("/refusals", Reach::All, get(refusals::list)),
+        ("/forecast", Reach::InQuery, get(forecast::show)),
+        ("/what-if", Reach::InQuery, get(what_if::show)),
+        ("/statements", Reach::All, get(statements::list)),
+        ("/statements/{month}", Reach::InQuery, get(statements::show)),
+        ("/audit", Reach::All, get(audit::list)),
+        ("/policy", Reach::All, get(policy::show)),
+        ("/sources", Reach::All, get(sources::show)),
+        ("/webhooks", Reach::All, get(webhooks::list)),
+    ]
+    .into_iter()
+    .fold(pages, |pages, (path, reach, methods)| {
+        add(pages, path, reach, methods)
+    })
+}
+
+/// Pages that ask back before an action, and the actions themselves.
+fn actions(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>>) -> Pages {
+    [
+        (
+            "/sweeps/{sweep}/{verb}",
+            get(actions::ask_sweep).post(actions::do_sweep),
+        ),
+        ("/dead-letters/{id}/{verb}", post(actions::do_letter)),
+        (
+            "/dead-letter-groups/{verb}",
+            get(actions::ask_group).post(actions::do_group),
+        ),
+        (
+            "/statements/{month}/close",
+            get(actions::ask_close).post(actions::do_close),
+        ),
+        (
+            "/webhooks/{name}/{verb}",
+            get(actions::ask_webhook).post(actions::do_webhook),
+        ),
+        ("/policy/adopt", get(actions::ask_adopt).post(actions::do_adopt)),
+    ]
+    .into_iter()
+    .fold(pages, |pages, (path, methods)| {
+        pages.add(path, Scope::Operate, Reach::All, page(methods))
+    })
+}

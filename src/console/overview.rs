@@ -1,0 +1,435 @@
+//! The overview: is all well, and if not, which part and what to do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use maud::{Markup, html};
+use tokio::sync::Mutex;
+
+use super::charts::{self, Bars, Series};
+use super::error::PageError;
+use super::health::{Summary, SweepState};
+use super::layout::{Frame, Section};
+use super::ui::{self, Tone, chip, chip_of, counted_as, number, title, words};
+use super::view::View;
+use crate::engine::{Engine, ForecastDays, ForecastRequest, MinuteCounts};
+use crate::store::{RefusalFilter, StoreError};
+
+/// How far the chart of expiries reaches.
+const DAYS: i64 = 30;
+/// How long expiries are reused.
+const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
+/// How long the first request waits for expiries.
+const PATIENCE: Duration = Duration::from_millis(40);
+/// Pages of the forecast that are read at most.
+const MOST_PAGES: usize = 50;
+/// Refusals that are counted at most.
+const REFUSALS: u32 = 1_000;
+
+/// The accesses that expire, by day, as they were last counted.
+#[derive(Clone, Default)]
+pub struct Expiries(Arc<Mutex<Option<Counted>>>);
+
+#[derive(Clone)]
+struct Counted {
+    at: Instant,
+    days: BTreeMap<NaiveDate, u64>,
+    is_complete: bool,
+}
+
+impl Expiries {
+    /// Counts in a task of its own, because it may take long. None: it has not ended yet.
+    async fn get(&self, engine: &Arc<Engine>) -> Option<Counted> {
+        let (latest, engine) = (self.0.clone(), engine.clone());
+        let counting = tokio::spawn(async move {
+            let mut latest = latest.lock().await;
+            if let Some(counted) = &*latest
+                && counted.at.elapsed() < EXPIRIES_FRESH_FOR
+            {
+                return Some(counted.clone());
+            }
+            match count_expiries(&engine).await {
+                Ok(counted) => *latest = Some(counted),
+                Err(error) => tracing::warn!(%error, "cannot count the accesses that expire"),
+            }
+            latest.clone()
+        });
+        tokio::time::timeout(PATIENCE, counting).await.ok()?.ok()?
+    }
+}
+
+async fn count_expiries(engine: &Engine) -> Result<Counted, StoreError> {
+    let mut days = ForecastDays::default();
+    let mut after = None;
+    let mut pages = 0;
+    loop {
+        let request = ForecastRequest {
+            partner: None,
+            until: engine.now() + TimeDelta::days(DAYS),
+            after,
+            limit: 1_000,
+        };
+        let page = engine.forecast(&request).await?;
+        for client in &page.clients {
+            days.add(client);
+        }
+        after = page.next;
+        pages += 1;
+        if after.is_none() || pages == MOST_PAGES {
+            break;
+        }
+    }
+    let expiries = days.into_days().into_iter();
+    let expiries = expiries.map(|day| (day.day, day.by_type.get("access.expired").copied().unwrap_or(0)));
+    Ok(Counted {
+        at: Instant::now(),
+        days: expiries.collect(),
+        is_complete: after.is_none(),
+    })
+}
+
+/// The overview.
+pub async fn show(mut view: View) -> Result<Response, PageError> {
+    let is_day = view
+        .params
+        .choice("span", [("hour", false), ("day", true)])?
+        .unwrap_or(false);
+    let summary = view.console.summary.get(&view.api, &view.console).await?;
+    let expiries = view.console.expiries.get(&view.engine).await;
+    let filter = RefusalFilter {
+        from: Some(view.now - TimeDelta::days(1)),
+        ..RefusalFilter::default()
+    };
+    let (refusals, more) = view
+        .run(|engine| async move { engine.refusals(&filter, None, REFUSALS).await })
+        .await?;
+    let mut codes: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+    for refusal in &refusals {
+        codes.entry(refusal.code).or_insert((0, refusal.reason)).0 += 1;
+    }
+    let content = html! {
+        (verdict(&summary))
+        (figures(&summary, expiries.as_ref()))
+        (activity(&view, is_day))
+        div.grid {
+            div.two-thirds { (sweeps_card(&summary)) }
+            div.third { (worker_card(&summary)) (flow_card(&summary)) }
+            div.half { (dead_letters_card(&summary)) }
+            div.half { (refusals_card(&codes, more.is_some())) }
+        }
+        (expiries_card(view.now, expiries.as_ref()))
+    };
+    let frame = Frame {
+        title: "Overview",
+        section: Section::Overview,
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+/// A sentence and a colour for the state of everything.
+fn verdict(summary: &Summary) -> Markup {
+    let issues = summary.issues();
+    let tone = summary.tone();
+    let sentence = match (tone, issues.len()) {
+        (Tone::Good | Tone::Neutral, _) => "All is well.".to_owned(),
+        (Tone::Attention, count) => format!("Tenure works. {} attention.", needs(count)),
+        (Tone::Bad, count) => {
+            let bad = issues.iter().filter(|issue| issue.tone == Tone::Bad).count();
+            let rest = count - bad;
+            let rest = if rest > 0 {
+                format!(" {} attention.", needs(rest))
+            } else {
+                String::new()
+            };
+            format!(
+                "{} wrong.{rest}",
+                if bad == 1 {
+                    "Something is".into()
+                } else {
+                    format!("{bad} things are")
+                }
+            )
+        }
+    };
+    html! {
+        section class={ "verdict " (tone.class()) } data-verdict=(tone.class()) aria-label="State" {
+            (mark(tone))
+            strong { (sentence) }
+            @if !issues.is_empty() {
+                ul { @for issue in &issues {
+                    li { a href=(issue.url) { b { (issue.what) } } span { (issue.then) } }
+                } }
+            }
+        }
+    }
+}
+
+fn needs(count: usize) -> String {
+    match count {
+        1 => "One thing needs".into(),
+        _ => format!("{count} things need"),
+    }
+}
+
+fn mark(tone: Tone) -> Markup {
+    html! {
+        svg viewBox="0 0 28 28" fill="none" stroke="currentColor" stroke-width="2.5" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" {
+            @match tone {
+                Tone::Good | Tone::Neutral => { circle cx="14" cy="14" r="11" {} path d="M9 14.5l3.5 3.5 7-8" {} },
+                Tone::Attention => { path d="M14 3.5L25.5 24h-23z" {} path d="M14 11v6" {} path d="M14 20.5v.1" {} },
+                Tone::Bad => { circle cx="14" cy="14" r="11" {} path d="M10 10l8 8M18 10l-8 8" {} },
+            }
+        }
+    }
+}
+
+/// A figure with its name, and a line of the last hour.
+fn figure(name: &str, live: &str, value: &str, below: &str, url: &str, spark: Option<Markup>) -> Markup {
+    html! {
+        a.figure href=(url) {
+            span { (name) }
+            b data-live=(live) { (value) }
+            @if let Some(spark) = spark { (spark) } @else { span { (below) } }
+        }
+    }
+}
+
+fn figures(summary: &Summary, expiries: Option<&Counted>) -> Markup {
+    let hour = summary.last_hour();
+    let spark = |of: fn(&MinuteCounts) -> u64, class| {
+        let values: Vec<u64> = summary.hour.iter().map(|(_, counts)| of(counts)).collect();
+        Some(charts::sparkline(&values, class))
+    };
+    let current = super::live::figures(summary);
+    let value = |name: &str| current.get(name).map_or("–", String::as_str);
+    let soon: Option<u64> = expiries.map(|counted| counted.days.values().sum());
+    html! {
+        section.figures aria-label="Figures" {
+            (figure("Events in the last hour", "events", value("events"), "", "/sources", spark(MinuteCounts::events, 1)))
+            (figure("Changes in the last hour", "changes", value("changes"), "", "/sources", spark(|counts| counts.changes, 6)))
+            (figure("Refused in the last hour", "refused", value("refused"), "", "/refusals", spark(|counts| counts.refused, 3)))
+            (figure("Open dead letters", "dead-letters", value("dead-letters"), &match hour.dead { 0 => "none new in the last hour".into(), new => format!("{} new in the last hour", number(new)) }, "/dead-letters", None))
+            (figure("Changes not published", "backlog", value("backlog"), relay_note(summary), "/sources", None))
+            (figure(
+                "Accesses that expire", "expiring", &soon.map_or("…".into(), number), "in the next 30 days", "/forecast", None
+            ))
+        }
+    }
+}
+
+fn relay_note(summary: &Summary) -> &'static str {
+    match summary.relay {
+        None => "no broker: read them over HTTP",
+        Some((None, _)) => "subscribers know everything",
+        Some((Some(_), _)) => "the relay is publishing",
+    }
+}
+
+fn activity(view: &View, is_day: bool) -> Markup {
+    let (steps, form) = if is_day {
+        (view.engine.activity(96, 15), "%H:%M")
+    } else {
+        (view.engine.activity(60, 1), "%H:%M")
+    };
+    let series = |name, hue, of: fn(&MinuteCounts) -> u64| Series {
+        name,
+        hue,
+        values: steps.iter().map(|(_, counts)| of(counts)).collect(),
+    };
+    let unit = if is_day {
+        "a quarter of an hour"
+    } else {
+        "a minute"
+    };
+    let description = format!(
+        "Events {unit} by outcome, {}",
+        if is_day { "the last day" } else { "the last hour" }
+    );
+    let is_empty = steps.iter().all(|(_, counts)| counts.events() == 0);
+    html! {
+        section.card {
+            header {
+                h2 { "Events " (unit) ", by outcome" }
+                span.end {
+                    @if is_day { a href="/" { "Hour" } " · " b { "Day" } } @else { b { "Hour" } " · " a href="/?span=day" { "Day" } }
+                }
+            }
+            @if is_empty {
+                (ui::empty("No event has arrived in this time", "Counts begin when this worker starts. Send events over RabbitMQ, HTTP or from a file."))
+            } @else {
+                (charts::bars(&Bars {
+                    description: &description,
+                    labels: steps.iter().map(|(at, _)| at.format(form).to_string()).collect(),
+                    series: vec![
+                        series("applied", 1, |counts| counts.applied),
+                        series("duplicate", 2, |counts| counts.duplicate),
+                        series("refused", 3, |counts| counts.refused),
+                        series("deferred", 5, |counts| counts.deferred),
+                        series("dead letter", 4, |counts| counts.dead),
+                    ],
+                    height: 200,
+                }))
+            }
+        }
+    }
+}
+
+fn sweeps_card(summary: &Summary) -> Markup {
+    ui::table_card(
+        "Sweeps",
+        &html! { a href="/sweeps" { "All runs" } },
+        &html! {
+            div.scroll {
+                table.rows {
+                    thead { tr { th { "Sweep" } th { "State" } th { "Last run" } th.num { "Changed" } th { "Next" } } }
+                    tbody { @for state in &summary.sweeps {
+                        tr data-row {
+                            th scope="row" data-label="Sweep" { a href={ "/sweeps#" (state.sweep) } { (title(state.sweep.as_str())) } }
+                            td data-label="State" { (sweep_chip(state)) }
+                            td data-label="Last run" { (ui::optional_moment(state.last.as_ref().map(|run| run.started_at))) }
+                            td.num data-label="Changed" { (state.last.as_ref().map_or("–".into(), |run| number(run.counts.changed))) }
+                            td data-label="Next" { @match state.next { Some(at) => { (ui::moment(at)) }, None => { span.muted { "by hand only" } } } }
+                        }
+                    } }
+                }
+            }
+        },
+    )
+}
+
+/// Whether a sweep runs, in a chip.
+pub fn sweep_chip(state: &SweepState) -> Markup {
+    match (state.halts.first(), &state.last) {
+        (Some(halt), _) => chip(halt.kind.as_str()),
+        (None, Some(run)) => chip(run.status.as_str()),
+        (None, None) => chip_of(Tone::Neutral, "has not run"),
+    }
+}
+
+fn worker_card(summary: &Summary) -> Markup {
+    ui::card(
+        "This worker",
+        &html! {
+            dl { @for (name, health) in &summary.checks {
+                dt { (title(name)) }
+                dd {
+                    (chip_of(if health.ok { Tone::Good } else { Tone::Bad }, if health.ok { "works" } else { "fails" }))
+                    " " span.muted { (health.detail) }
+                }
+            } }
+        },
+    )
+}
+
+/// How far behind each lane is, and when each expected source was last heard.
+fn flow_card(summary: &Summary) -> Markup {
+    let none = summary.sources.is_empty() && summary.lanes.is_empty();
+    ui::table_card(
+        "Sources and lanes",
+        &html! { a href="/sources" { "All" } },
+        &html! {
+            @if none { (ui::empty("No expected sources, no lanes", "The section [sources] of the settings names sources; lanes are queues of RabbitMQ.")) }
+            @else { div.pad { dl {
+                @for source in &summary.sources {
+                    dt.id { (ui::breakable(&source.source)) }
+                    dd {
+                        (if source.silent_since.is_some() { chip_of(Tone::Bad, "silent") } else { chip_of(Tone::Good, "heard") })
+                        @if let Some(at) = source.last_heard { " " span.muted { (ui::distance(summary.now, at)) } }
+                    }
+                }
+                @for lane in &summary.lanes {
+                    dt.id { (ui::breakable(&lane.lane)) }
+                    dd { @match lane.watermark {
+                        Some(at) => { (ui::duration(summary.now - at)) " behind" },
+                        None => { span.muted { "no heartbeat yet" } },
+                    } }
+                }
+            } } }
+        },
+    )
+}
+
+fn dead_letters_card(summary: &Summary) -> Markup {
+    let groups = &summary.dead_letters;
+    ui::table_card(
+        "Open dead letters, by reason",
+        &html! { a href="/dead-letters" { "All" } },
+        &html! {
+            @if groups.groups.is_empty() {
+                (ui::empty("No open dead letters", "Every message was a valid event."))
+            } @else {
+                div.scroll tabindex="0" { table {
+                    thead { tr { th { "Reason" } th.num { "Number" } } }
+                    tbody { @for group in groups.groups.iter().take(6) {
+                        tr data-row {
+                            td.wrap { a href=(super::dead_letters::group_url(group)) { (group.reason) } " " span.muted { (group.origin) } }
+                            td.num { (number(group.count)) }
+                        }
+                    } }
+                } }
+            }
+        },
+    )
+}
+
+fn refusals_card(codes: &BTreeMap<&str, (u64, &str)>, has_more: bool) -> Markup {
+    let mut codes: Vec<_> = codes.iter().collect();
+    codes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    ui::table_card(
+        "Refusals of the last day, by code",
+        &html! { a href="/refusals" { "All" } },
+        &html! {
+            @if codes.is_empty() {
+                (ui::empty("No event of the last day was refused", "Tenure refuses an event that is impossible at its position in the history of its client."))
+            } @else {
+                div.scroll tabindex="0" { table {
+                    thead { tr { th { "Code" } th.num { "Number" } } }
+                    tbody { @for (code, (count, reason)) in codes.into_iter().take(6) {
+                        tr data-row {
+                            td.wrap { a href={ "/refusals?code=" (code) } { (words(code)) } " " span.muted { (reason) } }
+                            td.num { (number(*count)) @if has_more { "+" } }
+                        }
+                    } }
+                } }
+            }
+        },
+    )
+}
+
+fn expiries_card(now: DateTime<Utc>, expiries: Option<&Counted>) -> Markup {
+    let content = match expiries {
+        None => ui::empty("The accesses are being counted", "Refresh the page in a moment."),
+        Some(counted) => {
+            let days: Vec<NaiveDate> = now.date_naive().iter_days().take(31).collect();
+            let values: Vec<u64> = days
+                .iter()
+                .map(|day| counted.days.get(day).copied().unwrap_or(0))
+                .collect();
+            let total: u64 = values.iter().sum();
+            html! {
+                p { (counted_accesses(total)) @if !counted.is_complete { " at least: not all clients are counted" } ", if no partner enters before. "
+                    a href="/forecast" { "See whose" } }
+                @if total > 0 {
+                    (charts::bars(&Bars {
+                        description: "Accesses that expire in the next 30 days, by day",
+                        labels: days.iter().map(|day| day.format("%-d %b").to_string()).collect(),
+                        series: vec![Series { name: "accesses", hue: 3, values }],
+                        height: 180,
+                    }))
+                }
+            }
+        }
+    };
+    ui::card("Accesses that expire in the next 30 days", &content)
+}
+
+fn counted_accesses(total: u64) -> String {
+    match total {
+        1 => "1 access expires".into(),
+        _ => format!("{} expire", counted_as(total, "access", "accesses")),
+    }
+}

@@ -1,0 +1,132 @@
+//! Policies: in force, to come and past, and how each differs from the one before.
+
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::error::PageError;
+use super::layout::{Frame, Section};
+use super::ui::{self, Tone, chip_of};
+use super::view::View;
+use crate::config::policy_settings;
+use crate::domain::Policy;
+use crate::domain::time::rfc3339;
+use crate::engine::APPLY;
+use crate::store::{AuditFilter, AuditHow, AuditRecord};
+
+/// Entries of the audit log that are examined.
+const ENTRIES: u32 = 500;
+
+/// The recorded policies.
+pub async fn show(view: View) -> Result<Response, PageError> {
+    let (recorded, entries) = view
+        .run(|engine| async move {
+            let filter = AuditFilter {
+                action: Some(APPLY.to_owned()),
+                ..AuditFilter::default()
+            };
+            Ok((
+                engine.recorded_policies().await?,
+                engine.audit_log(&filter, i64::MAX, ENTRIES).await?,
+            ))
+        })
+        .await?;
+    let settings = view.engine.policy_of_settings().clone();
+    let in_force = recorded
+        .iter()
+        .rposition(|(from, _)| *from <= view.now)
+        .unwrap_or(0);
+    let latest = recorded.last().map_or(&settings, |(_, policy)| policy);
+    let content = html! {
+        @if *latest != settings {
+            (ui::note(Tone::Attention, &html! {
+                p { b { "The settings of this worker differ from the latest policy." } " They do not take effect until somebody confirms them." }
+                p { a href="/what-if" { "See what they would change" } }
+            }))
+        }
+        @if recorded.is_empty() { (policy_card("From the settings", &html! {}, &html! {}, (&settings, None))) }
+        @for (place, (from, policy)) in recorded.iter().enumerate().rev() {
+            @let before = place.checked_sub(1).and_then(|before| recorded.get(before)).map(|(_, policy)| policy);
+            (policy_card(&since(place, *from), &state(place, in_force), &by(&view, place, *from, &entries), (policy, before)))
+        }
+    };
+    let frame = Frame {
+        title: "Policy",
+        section: Section::Policy,
+        lead: Some(
+            html! { "The durations and thresholds of all timers. A new policy applies from the moment at which it takes effect, and changes no answer about the past." },
+        ),
+        actions: Some(html! { a.button.primary href="/what-if" { "What if it were different?" } }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+fn since(place: usize, from: DateTime<Utc>) -> String {
+    if place == 0 {
+        "From the beginning".into()
+    } else {
+        format!("From {}", ui::spelled(from))
+    }
+}
+
+fn state(place: usize, in_force: usize) -> Markup {
+    match place.cmp(&in_force) {
+        std::cmp::Ordering::Equal => chip_of(Tone::Good, "in force"),
+        std::cmp::Ordering::Greater => chip_of(Tone::Attention, "to come"),
+        std::cmp::Ordering::Less => chip_of(Tone::Neutral, "past"),
+    }
+}
+
+/// Who put it into force, and why.
+fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -> Markup {
+    if place == 0 {
+        return html! { p.muted { "The settings of the first worker." } };
+    }
+    let from = rfc3339(from);
+    let mut entries = entries.iter().map(|record| &record.entry);
+    let entry = entries
+        .find(|entry| entry.details.get("from").and_then(|given| given.as_str()) == Some(from.as_str()));
+    html! {
+        p.muted { @match entry {
+            Some(entry) if entry.how == AuditHow::Settings => { "Recorded " (ui::moment_and_distance(view.now, entry.at)) " by a worker that started with changed settings." },
+            Some(entry) => {
+                "Put into force by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_distance(view.now, entry.at))
+                @if let Some(reason) = &entry.reason { ": “" (reason) "”" }
+            },
+            None => { "The audit log has no entry for it." },
+        } }
+    }
+}
+
+fn policy_card(
+    heading: &str,
+    state: &Markup,
+    by: &Markup,
+    (policy, before): (&Policy, Option<&Policy>),
+) -> Markup {
+    let earlier = before.map(policy_settings).unwrap_or_default();
+    let settings = policy_settings(policy);
+    let was = |key: &str| {
+        earlier
+            .iter()
+            .find(|(earlier, _)| earlier == key)
+            .map(|(_, value)| value.as_str())
+    };
+    html! {
+        section.card.flush {
+            header { h2 { (heading) } (state) (by) }
+            div.scroll tabindex="0" { table {
+                thead { tr { th { "Setting" } th { "Value" } @if before.is_some() { th { "Before" } } } }
+                tbody { @for (key, value) in &settings {
+                    @let differs = before.is_some() && was(key) != Some(value.as_str());
+                    tr {
+                        th scope="row" { code { (key) } }
+                        td { @if differs { b { (value) } " " (chip_of(Tone::Attention, "changed")) } @else { (value) } }
+                        @if before.is_some() { td.muted { (was(key).unwrap_or("–")) } }
+                    }
+                } }
+            } }
+        }
+    }
+}

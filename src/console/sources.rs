@@ -1,0 +1,203 @@
+//! Where events come from and where changes go: sources, lanes, and the outbox.
+
+use axum::response::Response;
+use chrono::DateTime;
+use maud::{Markup, html};
+
+use super::error::PageError;
+use super::health::Summary;
+use super::layout::{Frame, Section};
+use super::story::readable;
+use super::ui::{self, Tone, chip_of, number, title, words};
+use super::view::View;
+use crate::domain::{Cause, Corrector};
+use crate::engine::{JournalLine, interval};
+
+/// Changes among which corrections are looked for.
+const EXAMINED: u32 = 1_000;
+/// Changes that a list shows.
+const LISTED: usize = 20;
+
+/// Sources, lanes and the outbox.
+pub async fn show(view: View) -> Result<Response, PageError> {
+    let summary = view.console.summary.get(&view.api, &view.console).await?;
+    let lines = view
+        .run(|engine| async move { engine.latest_changes(EXAMINED).await })
+        .await?;
+    let content = html! {
+        (sources(&summary))
+        (lanes(&summary))
+        div.grid {
+            div.half { (outbox(&view, &summary)) }
+            div.half { (checks(&summary)) }
+        }
+        (latest(&view, &lines))
+        (corrections(&view, &lines))
+    };
+    let frame = Frame {
+        title: "Sources and lanes",
+        section: Section::Sources,
+        lead: Some(html! { "Where events come from, and where changes go." }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+fn sources(summary: &Summary) -> Markup {
+    ui::table_card(
+        "Expected sources",
+        &html! {},
+        &html! {
+            @if summary.sources.is_empty() {
+                (ui::empty("No source is expected", "Name the apps that send events regularly in the section [sources] of the settings: timers then wait while one is silent."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr { th { "Source" } th { "State" } th { "Last heard" } th.num { "Events an hour" } th { "Expected every" } } }
+                    tbody { @for source in &summary.sources {
+                        tr data-row {
+                            th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
+                            td data-label="State" { @match source.silent_since {
+                                Some(since) => { (chip_of(Tone::Bad, "silent")) " " span.muted { "since " (ui::spelled(since)) } },
+                                None => { (chip_of(Tone::Good, "heard")) },
+                            } }
+                            td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_distance(summary.now, at)) }, None => { span.muted { "never" } } } }
+                            td.num data-label="Events an hour" { (number(source.events_per_hour)) }
+                            td data-label="Expected every" { (interval(source.every_seconds)) }
+                        }
+                    } }
+                } }
+            }
+        },
+    )
+}
+
+fn lanes(summary: &Summary) -> Markup {
+    ui::table_card(
+        "Lanes",
+        &html! {},
+        &html! {
+            @if summary.lanes.is_empty() {
+                (ui::empty("No lanes", "Lanes are queues of RabbitMQ. Without a broker, events come over HTTP and from files."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr { th { "Lane" } th { "Watermark" } th { "Behind" } th { "Recorded" } } }
+                    tbody { @for lane in &summary.lanes {
+                        tr data-row {
+                            th scope="row" data-label="Lane" { span.id { (ui::breakable(&lane.lane)) } }
+                            td data-label="Watermark" { @match lane.watermark { Some(at) => { (ui::moment(at)) }, None => { span.muted { "no heartbeat yet" } } } }
+                            td data-label="Behind" { @match lane.watermark { Some(at) => { (ui::duration(summary.now - at)) }, None => { "–" } } }
+                            td data-label="Recorded" { (ui::moment(lane.recorded_at)) }
+                        }
+                    } }
+                } }
+            }
+        },
+    )
+}
+
+fn outbox(view: &View, summary: &Summary) -> Markup {
+    ui::card(
+        "Outbox",
+        &html! {
+            @match summary.relay {
+                None => { p { "No broker is configured. Subscribers read changes over HTTP, at " code { "GET /v1/changes" } "." } },
+                Some((oldest, count)) => { dl {
+                    dt { "Not published" } dd data-live="backlog" { (number(count)) }
+                    dt { "Oldest" } dd { @match oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: subscribers know everything" } } }
+                } },
+            }
+        },
+    )
+}
+
+fn checks(summary: &Summary) -> Markup {
+    ui::card(
+        "Checks of this worker",
+        &html! {
+            dl { @for (name, health) in &summary.checks {
+                dt { (title(name)) }
+                dd {
+                    (chip_of(if health.ok { Tone::Good } else { Tone::Bad }, if health.ok { "works" } else { "fails" })) " " (health.detail)
+                    @for warning in &health.warnings { div.muted { (warning) } }
+                    @for (part, health) in &health.parts { div.muted { (title(part)) ": " (health.detail) } }
+                }
+            } }
+        },
+    )
+}
+
+/// What subscribers were told last.
+fn latest(view: &View, lines: &[JournalLine]) -> Markup {
+    ui::table_card(
+        "Latest changes",
+        &html! { span.muted { "what subscribers are told, newest first" } },
+        &html! {
+            @if lines.is_empty() {
+                (ui::empty("No changes yet", "A change appears when an event or a timer changes a client."))
+            } @else {
+                (changes(view, lines.iter().take(LISTED), "Cause", |line| caused(&line.cause)))
+            }
+        },
+    )
+}
+
+/// The corrections among the last changes.
+fn corrections(view: &View, lines: &[JournalLine]) -> Markup {
+    let corrections: Vec<&JournalLine> = lines.iter().filter(|line| line.correction).take(LISTED).collect();
+    let among = ui::counted(lines.len(), "change");
+    ui::table_card(
+        "Latest corrections",
+        &html! { span.muted { "among the last " (among) } },
+        &html! {
+            @if corrections.is_empty() {
+                (ui::empty("No corrections", "Tenure publishes a correction when a late event contradicts changes that it has published."))
+            } @else {
+                (changes(view, corrections.into_iter(), "Corrected because of", |line| line.corrected_by.as_ref().map(corrected).unwrap_or_default()))
+            }
+        },
+    )
+}
+
+fn changes<'l>(
+    view: &View,
+    lines: impl Iterator<Item = &'l JournalLine>,
+    reason: &str,
+    why: impl Fn(&JournalLine) -> Markup,
+) -> Markup {
+    html! {
+        div.scroll { table.rows {
+            thead { tr { th { "Recorded" } th { "Client" } th { "Change" } th { "From" } th { "To" } th { (reason) } } }
+            tbody { @for line in lines {
+                tr data-row {
+                    td data-label="Recorded" { @match DateTime::parse_from_rfc3339(&line.recorded) { Ok(at) => { (ui::moment_and_distance(view.now, at.to_utc())) }, Err(_) => { (line.recorded) } } }
+                    th scope="row" data-label="Client" { (ui::client_link(&line.subject)) }
+                    td data-label="Change" { code { (line.kind) } @if let Some(id) = &line.id { " " span.id { (ui::breakable(id)) } } @if line.correction { " " (chip_of(Tone::Neutral, "correction")) } }
+                    td data-label="From" { (line.from.as_deref().map(readable).unwrap_or_default()) }
+                    td data-label="To" { (line.to.as_deref().map(readable).unwrap_or_default()) }
+                    td data-label=(reason) { (why(line)) }
+                }
+            } }
+        } }
+    }
+}
+
+/// What caused a change.
+fn caused(cause: &Cause) -> Markup {
+    html! {
+        @match cause {
+            Cause::Event { source, kind, .. } => { code { (kind) } " " span.muted { "from " span.id { (ui::breakable(source)) } } },
+            Cause::Timer { timer } => { "timer " (words(timer.as_str())) },
+            Cause::Rebuild { .. } => { "rebuild" },
+        }
+    }
+}
+
+/// What made a correction necessary.
+fn corrected(corrector: &Corrector) -> Markup {
+    html! {
+        @match corrector {
+            Corrector::LateEvent { source, kind, .. } => { code { (kind) } " " span.muted { "arrived late, from " span.id { (ui::breakable(source)) } } },
+            Corrector::Rebuild { .. } => { "a rebuild found a difference" },
+        }
+    }
+}

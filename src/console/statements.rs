@@ -1,0 +1,301 @@
+//! Statements: months, and the days of each client in a month.
+
+use axum::response::Response;
+use chrono::{Datelike, NaiveDate};
+use maud::{Markup, html};
+
+use super::csv;
+use super::error::PageError;
+use super::layout::{Frame, Section};
+use super::ui::{self, Tone, chip, chip_of, counted, number, signed};
+use super::view::View;
+use crate::csv_row::Cell;
+use crate::domain::statement::DayCounts;
+use crate::domain::{ClientKey, Month};
+use crate::engine::{ClientStatement, Engine, PartnerSums, StatementError, StatementRequest};
+use crate::http::{ApiError, RawPath, month};
+use crate::store::{Closing, ClosingStatus};
+
+/// Clients that a page examines.
+const PAGE: u32 = 200;
+/// Months that are listed although none was closed.
+const RECENT: u32 = 12;
+/// Rows of a download.
+const MOST_ROWS: usize = 50_000;
+
+/// The months.
+pub async fn list(view: View) -> Result<Response, PageError> {
+    let closings = view.run(|engine| async move { engine.closings().await }).await?;
+    let next = next_to_close(&closings);
+    let first = closings.first().map(|closing| closing.month);
+    let months = months(view.now.date_naive(), &closings);
+    let content = html! {
+        section.card.flush { div.scroll { table.rows {
+            thead { tr { th { "Month" } th { "State" } th { "Closed by" } th { "Closed" } th.num { "Clients" } th.num { "Adjustments" } } }
+            tbody { @for month in months {
+                @let closing = closings.iter().find(|closing| closing.month == month);
+                tr data-row {
+                    th scope="row" data-label="Month" { a href={ "/statements/" (month) } { (ui::month_name(month.start().date_naive())) } }
+                    td data-label="State" { (state(closing, first.is_some_and(|first| month < first))) @if next == Some(month) && month.end() <= view.now { " " span.muted { "next to close" } } }
+                    td data-label="Closed by" { (closing.map(|closing| closing.closed_by.as_str()).unwrap_or_default()) }
+                    td data-label="Closed" { @if let Some(at) = closing.and_then(|closing| closing.closed_at) { (ui::moment(at)) } }
+                    td.num data-label="Clients" { @if let Some(closing) = closing { (number(closing.statements)) } }
+                    td.num data-label="Adjustments" { @if let Some(closing) = closing { (number(closing.adjustments)) } }
+                }
+            } }
+        } } }
+    };
+    let frame = Frame {
+        title: "Statements",
+        section: Section::Statements,
+        lead: Some(
+            html! { "The days of each client in a month. A closed month never changes: what is known later becomes an adjustment of a later month." },
+        ),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+/// The month that is closed next. None: any may be the first.
+fn next_to_close(closings: &[Closing]) -> Option<Month> {
+    let last = closings.last()?;
+    Some(if last.status == ClosingStatus::Closed {
+        last.month.next()
+    } else {
+        last.month
+    })
+}
+
+/// The recent months and every month with a closing, newest first.
+fn months(today: NaiveDate, closings: &[Closing]) -> Vec<Month> {
+    let first = closings.first().map(|closing| closing.month);
+    let mut months = Vec::new();
+    let (mut year, mut number) = (today.year(), today.month());
+    while let Ok(month) = format!("{year:04}-{number:02}").parse::<Month>() {
+        if months.len() >= RECENT as usize && first.is_none_or(|first| month < first) {
+            break;
+        }
+        months.push(month);
+        (year, number) = if number == 1 {
+            (year - 1, 12)
+        } else {
+            (year, number - 1)
+        };
+    }
+    months
+}
+
+/// `is_before`: later months were closed first, so this one is never closed.
+fn state(closing: Option<&Closing>, is_before: bool) -> Markup {
+    match closing {
+        Some(closing) => chip(closing.status.as_str()),
+        None if is_before => chip_of(Tone::Neutral, "never closed"),
+        None => chip_of(Tone::Neutral, "open"),
+    }
+}
+
+/// The statement of a month.
+pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, PageError> {
+    let month = month(path)?;
+    let partner = view.params.partner()?;
+    let after = view.params.text("after")?;
+    let after = after.map(|subject| {
+        ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error))
+    });
+    let is_download = view.params.choice("format", [("csv", true)])?.unwrap_or(false);
+    let request = StatementRequest {
+        month,
+        partner: partner.clone(),
+        recompute: false,
+        after: after.transpose()?,
+        limit: if is_download { 1_000 } else { PAGE },
+    };
+    if is_download {
+        return download(&view, request).await;
+    }
+    let page = view
+        .run(move |engine| async move { Ok(engine.statement(&request).await) })
+        .await??;
+    let closings = view.run(|engine| async move { engine.closings().await }).await?;
+    let next = page
+        .next
+        .as_ref()
+        .map(|next| view.with(&[("after", Some(&next.to_string()))]));
+    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let may_close = page
+        .closing
+        .as_ref()
+        .is_none_or(|closing| closing.status == ClosingStatus::InProgress)
+        && month.end() <= view.now
+        && next_to_close(&closings).is_none_or(|next| next == month);
+    let content = html! {
+        (closing_note(page.closing.as_ref(), month.end() > view.now))
+        @if may_close { (super::actions::close_form(&view, month)) }
+        (filters(month, partner.as_deref().unwrap_or_default()))
+        @if page.clients.is_empty() {
+            section.card.flush {
+                (ui::empty("No client has a day in this month", "A client appears on its first billable day, or with its first day of access."))
+                (ui::pager("", first.as_deref(), next.as_deref()))
+            }
+        } @else {
+            (tables(&view, &page.clients, first.as_deref(), next.as_deref()))
+        }
+    };
+    let heading = format!("Statement of {}", ui::month_name(month.start().date_naive()));
+    let frame = Frame {
+        title: &heading,
+        section: Section::Statements,
+        actions: Some(html! {
+            a.button href=(view.with(&[("format", Some("csv")), ("after", None)])) { "Download CSV" }
+            a.button href="/statements" { "All months" }
+        }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+fn filters(month: Month, partner: &str) -> Markup {
+    html! {
+        form.filters action={ "/statements/" (month) } {
+            label { "Partner" input type="text" name="partner" value=(partner) autocomplete="off"; }
+            button type="submit" { "Apply" }
+        }
+    }
+}
+
+fn tables(view: &View, clients: &[ClientStatement], first: Option<&str>, next: Option<&str>) -> Markup {
+    let mut sums = PartnerSums::default();
+    for client in clients {
+        sums.add(client);
+    }
+    html! {
+            (ui::table_card("By partner", &html! { @if next.is_some() || first.is_some() { "of the clients on this page" } }, &html! { div.scroll { table.rows {
+                thead { tr { th { "Partner" } th.num { "Clients" } (day_heads()) } }
+                tbody { @for sum in sums.into_sums() {
+                    tr {
+                        th scope="row" data-label="Partner" { a.id href=(view.with(&[("partner", Some(&sum.partner)), ("after", None)])) { (ui::breakable(&sum.partner)) } }
+                        td.num data-label="Clients" { (number(i64::try_from(sum.clients).unwrap_or(i64::MAX))) }
+                        (days(sum.days)) (adjusted(sum.adjustments))
+                    }
+                } }
+            } } }))
+            (ui::table_card("By client", &html! {}, &html! {
+                div.scroll { table.rows {
+                    thead { tr { th { "Client" } (day_heads()) } }
+                    tbody { @for client in clients { tr data-row {
+                        th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
+                        (days(client.days))
+                        (adjusted(adjustments(client)))
+                    } } }
+                } }
+                (ui::pager(&counted(clients.len(), "client"), first, next))
+            }))
+    }
+}
+
+fn closing_note(closing: Option<&Closing>, is_running: bool) -> Markup {
+    match closing {
+        Some(closing) if closing.status == ClosingStatus::Closed => ui::note(
+            Tone::Good,
+            &html! {
+                p { b { "Closed" } " by " b { (closing.closed_by) } @if let Some(at) = closing.closed_at { " on " (ui::full_moment(at)) } ". "
+                    (counted(closing.statements, "client")) ", " (counted(closing.adjustments, "adjustment")) " of earlier months." }
+            },
+        ),
+        Some(closing) => ui::note(
+            Tone::Attention,
+            &html! { p { b { "The closing is in progress." } " " (closing.closed_by) " began it " (ui::full_moment(closing.started_at)) ". Close the month again to continue it." } },
+        ),
+        None if is_running => ui::note(
+            Tone::Neutral,
+            &html! { p { b { "The month has not ended." } " These are the days up to now." } },
+        ),
+        None => ui::note(
+            Tone::Neutral,
+            &html! { p { b { "Open." } " These are the days as they are known now; late events may still change them." } },
+        ),
+    }
+}
+
+fn day_heads() -> Markup {
+    html! { th.num { "Billable" } th.num { "Commission" } th.num { "Status credit" } th.num { "Access" } th.num { "Adjusted" } }
+}
+
+fn days(days: DayCounts) -> Markup {
+    html! {
+        td.num data-label="Billable" { (number(days.billable)) }
+        td.num data-label="Commission" { (number(days.commission)) }
+        td.num data-label="Status credit" { (number(days.status_credit)) }
+        td.num data-label="Access" { (number(days.access)) }
+    }
+}
+
+/// Adjustments of earlier months: the billable days, and the others if they differ.
+fn adjusted(days: DayCounts) -> Markup {
+    let parts = [
+        ("billable", days.billable),
+        ("commission", days.commission),
+        ("status credit", days.status_credit),
+        ("access", days.access),
+    ];
+    html! {
+        td.num data-label="Adjusted" {
+            @if days == DayCounts::default() { span.muted { "–" } }
+            @for (name, count) in parts { @if count != 0 { div { (signed(count)) " " span.muted { (name) } } } }
+        }
+    }
+}
+
+fn adjustments(client: &ClientStatement) -> DayCounts {
+    let mut sum = DayCounts::default();
+    for adjustment in &client.adjustments {
+        sum += adjustment.days;
+    }
+    sum
+}
+
+async fn download(view: &View, request: StatementRequest) -> Result<Response, PageError> {
+    let month = request.month;
+    let clients = view
+        .run(move |engine| async move { Ok(all(&engine, request).await) })
+        .await??;
+    let head = [
+        "client",
+        "month",
+        "billable_days",
+        "commission_days",
+        "status_credit_days",
+        "access_days",
+    ];
+    let mut rows = vec![head.map(Cell::from).to_vec()];
+    for client in &clients {
+        rows.push(row(&client.client, month, client.days));
+        rows.extend(
+            client
+                .adjustments
+                .iter()
+                .map(|adjustment| row(&client.client, adjustment.month, adjustment.days)),
+        );
+    }
+    Ok(csv::file(&format!("statement-{month}.csv"), &rows)?)
+}
+
+fn row(client: &str, month: Month, days: DayCounts) -> Vec<Cell> {
+    let counts = [days.billable, days.commission, days.status_credit, days.access].map(Cell::from);
+    [Cell::from(client), Cell::from(month.to_string())]
+        .into_iter()
+        .chain(counts)
+        .collect()
+}
+
+async fn all(engine: &Engine, mut request: StatementRequest) -> Result<Vec<ClientStatement>, StatementError> {
+    let mut clients = Vec::new();
+    loop {
+        let page = engine.statement(&request).await?;
+        clients.extend(page.clients);
+        request.after = page.next;
+        if request.after.is_none() || clients.len() >= MOST_ROWS {
+            return Ok(clients);
+        }
+    }
+}

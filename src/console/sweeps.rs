@@ -1,0 +1,232 @@
+//! The sweeps, their runs, and what each run changed.
+
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::error::PageError;
+use super::health::{self, SweepState};
+use super::layout::{Frame, Section};
+use super::overview::sweep_chip;
+use super::ui::{self, Tone, chip, counted, number, title};
+use super::view::View;
+use crate::domain::Sweep;
+use crate::engine::JournalLine;
+use crate::http::{ApiError, RawPath, number_in_path, place, read_place};
+use crate::store::{AuditFilter, AuditRecord, Halt, HaltKind, SweepRun};
+
+const RUNS: u32 = 30;
+const CHANGES: u32 = 100;
+/// Entries of the audit log in which the pauses of sweeps are looked up.
+const PAUSES: u32 = 50;
+
+/// What a sweep does, in a sentence.
+#[must_use]
+pub fn purpose(sweep: Sweep) -> &'static str {
+    match sweep {
+        Sweep::AccessExpiry => "Expires access that no partner has used, and warns before.",
+        Sweep::SubscriptionEnd => "Ends the subscriptions of archived and lost clients.",
+        Sweep::TerminatedCleanup => "Removes the reports and margin rules of terminated clients.",
+        Sweep::StalledInvitations => "Reports invitations that nobody has answered.",
+        Sweep::RequestLapse => "Closes requests for access that nobody has answered.",
+    }
+}
+
+/// The sweeps and their runs.
+pub async fn list(mut view: View) -> Result<Response, PageError> {
+    let sweep = view
+        .params
+        .choice("sweep", Sweep::ALL.map(|sweep| (sweep.as_str(), sweep)))?;
+    let before = view.params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
+    let console = view.console.clone();
+    let (states, mut runs, pauses) = view
+        .run(move |engine| async move {
+            let states = health::sweeps(&engine, &console).await?;
+            let runs = engine.store().runs_before(sweep, before, RUNS + 1).await?;
+            let pauses = if states.iter().any(|state| !state.halts.is_empty()) {
+                let filter = AuditFilter {
+                    action: Some("sweep.pause".to_owned()),
+                    ..AuditFilter::default()
+                };
+                engine.audit_log(&filter, i64::MAX, PAUSES).await?
+            } else {
+                Vec::new()
+            };
+            Ok((states, runs, pauses))
+        })
+        .await?;
+    let more = runs.len() > RUNS as usize;
+    runs.truncate(RUNS as usize);
+    let next = runs
+        .last()
+        .filter(|_| more)
+        .map(|run| view.with(&[("before", Some(&run.id.to_string()))]));
+    let first = view.value("before").map(|_| view.with(&[("before", None)]));
+    let content = html! {
+        div.grid { @for state in &states { div.half { (card(&view, state, &pauses)) } } }
+        (ui::table_card("Runs", &only(&view, sweep), &html! {
+            @if runs.is_empty() {
+                (ui::empty("No run yet", "A sweep runs at the ticks of its cron line, and when somebody runs it."))
+            } @else {
+                (runs_table(&view, &runs))
+                (ui::pager(&counted(runs.len(), "run"), first.as_deref(), next.as_deref()))
+            }
+        }))
+    };
+    let frame = Frame {
+        title: "Sweeps",
+        section: Section::Sweeps,
+        lead: Some(html! { "A sweep fires the timers that are due, and changes clients without an event." }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+/// Links to the runs of one sweep.
+fn only(view: &View, chosen: Option<Sweep>) -> Markup {
+    html! {
+        @if chosen.is_some() { a href=(view.with(&[("sweep", None), ("before", None)])) { "All" } } @else { b { "All" } }
+        @for sweep in Sweep::ALL {
+            " · "
+            @if chosen == Some(sweep) { b { (title(sweep.as_str())) } }
+            @else { a href=(view.with(&[("sweep", Some(sweep.as_str())), ("before", None)])) { (title(sweep.as_str())) } }
+        }
+    }
+}
+
+/// Who has paused a sweep.
+fn paused_by(state: &SweepState, halt: &Halt, pauses: &[AuditRecord]) -> Option<String> {
+    let is_of = |record: &&AuditRecord| {
+        halt.kind == HaltKind::Paused
+            && record.entry.at == halt.at
+            && record.entry.target.as_deref() == Some(state.sweep.as_str())
+    };
+    pauses.iter().find(is_of).map(|record| record.entry.who.clone())
+}
+
+fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
+    let when = |at| ui::moment_and_distance(view.now, at);
+    html! {
+        section.card id=(state.sweep) {
+            header { h2 { (title(state.sweep.as_str())) } (sweep_chip(state)) }
+            p.muted { (purpose(state.sweep)) }
+            @for halt in &state.halts {
+                (ui::note(if halt.kind == HaltKind::Tripped { Tone::Bad } else { Tone::Attention }, &html! {
+                    p { b { @if halt.kind == HaltKind::Tripped { "The breaker stopped it" } @else { "Paused" } } " " (when(halt.at))
+                        @if let Some(who) = paused_by(state, halt, pauses) { " by " b { (who) } ". " a href="/audit?action=sweep" { "Audit log" } } }
+                    p { (halt.why) }
+                }))
+            }
+            @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (held_back) } })) }
+            dl {
+                dt { "Cron (UTC)" } dd { code { (state.cron) } }
+                dt { "Next" } dd { @match state.next { Some(at) => { (when(at)) }, None => { "only by hand" } } }
+                dt { "Last run" } dd { @match &state.last {
+                    Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (when(run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
+                    None => { "none yet" },
+                } }
+                dt { "Done up to" } dd { (ui::optional_moment(state.last_done.as_ref().and_then(|run| run.upto))) }
+            }
+            (super::actions::sweep_buttons(view, state))
+        }
+    }
+}
+
+fn runs_table(view: &View, runs: &[SweepRun]) -> Markup {
+    html! {
+        div.scroll { table.rows {
+            thead { tr { th { "Started" } th { "Sweep" } th { "State" } th.num { "Examined" } th.num { "Changed" } th.num { "Changes" } th { "Worker" } } }
+            tbody { @for run in runs {
+                tr data-row {
+                    th scope="row" data-label="Started" { a href={ "/sweeps/runs/" (run.id) } { (ui::moment(run.started_at)) } " " span.muted { (ui::distance(view.now, run.started_at)) } }
+                    td data-label="Sweep" { (title(run.sweep.as_str())) }
+                    td data-label="State" { (chip(run.status.as_str())) }
+                    td.num data-label="Examined" { (number(run.counts.examined)) }
+                    td.num data-label="Changed" { (number(run.counts.changed)) }
+                    td.num data-label="Changes" { (number(run.counts.changes)) }
+                    td data-label="Worker" { span.id { (ui::breakable(&run.worker)) } }
+                }
+            } }
+        } }
+    }
+}
+
+/// A run, and the clients that it changed.
+pub async fn run(path: RawPath<String>, mut view: View) -> Result<Response, PageError> {
+    let id = number_in_path("run", path)?;
+    let after = view.params.text("after")?;
+    let after = after.map(|text| {
+        read_place(&text).ok_or_else(|| ApiError::parameter("after", "expected `next` of the previous page"))
+    });
+    let after = after.transpose()?.unwrap_or_default();
+    let (run, mut lines) = view
+        .run(move |engine| async move {
+            let store = engine.store();
+            Ok((
+                store.run(id).await?,
+                store.run_changes(id, after, CHANGES + 1).await?,
+            ))
+        })
+        .await?;
+    let run = run.ok_or(ApiError::UnknownRun(id))?;
+    let more = lines.len() > CHANGES as usize;
+    lines.truncate(CHANGES as usize);
+    let next = lines
+        .last()
+        .filter(|_| more)
+        .map(|line| view.with(&[("after", Some(&place(line.cursor)))]));
+    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let lines: Vec<JournalLine> = lines.into_iter().map(JournalLine::from).collect();
+    let content = html! {
+        (run_card(&view, &run))
+        (ui::table_card("Changes", &html! { (counted(run.counts.changes, "change")) }, &html! {
+            @if lines.is_empty() {
+                (ui::empty("No changes", "No timer was due, or retention has removed the lines of this run from the journal."))
+            } @else {
+                (changes_table(&lines))
+                (ui::pager(&counted(lines.len(), "change"), first.as_deref(), next.as_deref()))
+            }
+        }))
+    };
+    let heading = format!("{}, {}", title(run.sweep.as_str()), ui::spelled(run.scheduled_at));
+    let frame = Frame {
+        title: &heading,
+        section: Section::Sweeps,
+        actions: Some(html! { a.button href={ "/sweeps?sweep=" (run.sweep) } { "All runs" } }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+fn run_card(view: &View, run: &SweepRun) -> Markup {
+    let took = run.finished_at.map(|at| at - run.started_at);
+    ui::card(
+        "Run",
+        &html! {
+            dl {
+                dt { "State" } dd { (chip(run.status.as_str())) @if let Some(error) = &run.error { " " (error) } }
+                dt { "Scheduled for" } dd { (ui::moment(run.scheduled_at)) }
+                dt { "Started" } dd { (ui::moment_and_distance(view.now, run.started_at)) " by " span.id { (ui::breakable(&run.worker)) } }
+                @if let Some(took) = took { dt { "Took" } dd { @if took.num_seconds() < 1 { "less than a second" } @else { (ui::duration(took)) } } }
+                dt { "Swept up to" } dd { (ui::optional_moment(run.upto)) }
+                dt { "Clients" } dd { (number(run.counts.examined)) " examined, " (number(run.counts.changed)) " changed" @if run.counts.failed > 0 { ", " (number(run.counts.failed)) " failed" } }
+            }
+        },
+    )
+}
+
+fn changes_table(lines: &[JournalLine]) -> Markup {
+    html! {
+        div.scroll { table.rows {
+            thead { tr { th { "Client" } th { "Change" } th { "From" } th { "To" } th { "Took effect" } } }
+            tbody { @for line in lines {
+                tr data-row {
+                    th scope="row" data-label="Client" { (ui::client_link(&line.subject)) }
+                    td data-label="Change" { code { (line.kind) } @if let Some(id) = &line.id { " " span.id { (ui::breakable(id)) } } }
+                    td data-label="From" { (line.from.as_deref().map(super::story::readable).unwrap_or_default()) }
+                    td data-label="To" { (line.to.as_deref().map(super::story::readable).unwrap_or_default()) }
+                    td data-label="Took effect" { @match chrono::DateTime::parse_from_rfc3339(&line.time) { Ok(at) => { (ui::moment(at.to_utc())) }, Err(_) => { (line.time) } } }
+                }
+            } }
+        } }
+    }
+}

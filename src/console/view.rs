@@ -1,0 +1,162 @@
+//! What a handler of a page knows about its request.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use axum::response::Response;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use maud::{Markup, html};
+
+use super::Console;
+use super::actions::said;
+use super::error::PageError;
+use super::layout::{self, Frame};
+use super::ui::note;
+use crate::config::Scope;
+use crate::domain::Event;
+use crate::engine::Engine;
+use crate::http::{Api, ApiError, How, Params, Principal};
+use crate::store::StoreError;
+
+/// A request for a page.
+pub struct View {
+    pub api: Arc<Api>,
+    pub console: Arc<Console>,
+    pub principal: Principal,
+    pub engine: Arc<Engine>,
+    /// The parameters of the query. Forms send empty fields, which are left out.
+    pub params: Params,
+    /// The same as text, for links to this page with other parameters.
+    pub given: Vec<(String, String)>,
+    pub now: DateTime<Utc>,
+    /// What an action has done before it led here.
+    did: Option<(String, i64)>,
+    path: String,
+}
+
+impl FromRequestParts<Arc<Api>> for View {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, PageError> {
+        let console = parts.extensions.get::<Arc<Console>>().cloned();
+        let console =
+            console.ok_or_else(|| ApiError::Internal("the route of a page has no console".into()))?;
+        let principal = Principal::from_request_parts(parts, api).await?;
+        let mut given = given(&parts.uri)?;
+        let did = take(&mut given, "did").zip(take(&mut given, "n").and_then(|count| count.parse().ok()));
+        let engine = api.engine()?;
+        Ok(Self {
+            now: engine.now(),
+            params: Params::of_fields(given.clone()),
+            given,
+            did,
+            path: parts.uri.path().to_owned(),
+            api: api.clone(),
+            console,
+            principal,
+            engine,
+        })
+    }
+}
+
+fn given(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
+    let Query(mut given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|error| ApiError::parameter("query", error.body_text()))?;
+    given.retain(|(_, value)| !value.trim().is_empty());
+    Ok(given)
+}
+
+/// Removes a parameter.
+fn take(given: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let place = given.iter().position(|(given, _)| given == name)?;
+    Some(given.remove(place).1)
+}
+
+impl View {
+    /// Runs work with the engine, under the limits of the API.
+    pub async fn run<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, PageError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.api.run_detached(work).await?)
+    }
+
+    /// The value of a parameter as it was sent.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let mut given = self.given.iter();
+        given
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// This page with another value for some parameters. None: without the parameter.
+    #[must_use]
+    pub fn with(&self, changes: &[(&str, Option<&str>)]) -> String {
+        self.with_path(&self.path, changes)
+    }
+
+    /// As [`View::with`], of another path.
+    #[must_use]
+    pub fn with_path(&self, path: &str, changes: &[(&str, Option<&str>)]) -> String {
+        let is_changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+        let rest = self.given.iter().filter(|(name, _)| !is_changed(name));
+        let rest: Vec<(&str, Option<&str>)> = rest
+            .map(|(name, value)| (name.as_str(), Some(value.as_str())))
+            .collect();
+        super::ui::url(path, &[rest.as_slice(), changes].concat())
+    }
+
+    /// A moment in the query: RFC 3339, or as the field of a form sends it, in UTC.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let local = self.value(name).and_then(local_moment);
+        match local {
+            Some(moment) => {
+                self.params.text(name)?;
+                Ok(Some(moment))
+            }
+            None => self.params.moment(name),
+        }
+    }
+
+    /// Whether the reader may start actions.
+    #[must_use]
+    pub fn may_operate(&self) -> bool {
+        self.principal.may(Scope::Operate)
+    }
+
+    /// Whether the reader has signed in, and can sign out.
+    fn has_session(&self) -> bool {
+        matches!(self.principal.how, How::Session(_))
+    }
+
+    /// A page in the frame of the console.
+    pub fn page(&self, frame: Frame<'_>, content: &Markup) -> Response {
+        let frame = Frame {
+            now: Some(self.now),
+            name: Some(&*self.principal.name),
+            csrf: self.has_session().then(|| self.principal.csrf()),
+            ..frame
+        };
+        let said = self.did.as_ref().and_then(|(done, count)| said(done, *count));
+        let content = html! {
+            @if let Some((tone, text)) = said { div role="status" { (note(tone, &html! { p { (text) } })) } }
+            (content)
+        };
+        layout::page(&frame, &content)
+    }
+}
+
+/// `2026-03-03T09:12`, with or without seconds, as `<input type="datetime-local">` sends it.
+fn local_moment(text: &str) -> Option<DateTime<Utc>> {
+    ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
+        .into_iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .map(|moment| Event::truncate(moment.and_utc()))
+}

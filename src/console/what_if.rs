@@ -1,0 +1,175 @@
+//! Another policy, compared with the recorded ones: who would lose or gain what.
+
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::error::PageError;
+use super::layout::{Frame, Section};
+use super::ui::{self, Tone, counted, number};
+use super::view::View;
+use crate::config::{changed_policy, policy_settings};
+use crate::domain::Policy;
+use crate::domain::policy::later;
+use crate::engine::{ClientWhatIf, PartnerWhatIf, Total, WhatIfRequest, WhatIfTotals};
+
+/// How long a page compares before it shows what it has.
+const WHAT_IF_TIME: Duration = Duration::from_secs(2);
+/// Clients that a page lists.
+const LISTED: usize = 100;
+
+/// Another policy, compared with the recorded ones.
+pub async fn show(mut view: View) -> Result<Response, PageError> {
+    let partner = view.params.partner()?;
+    let latest = view
+        .run(|engine| async move { engine.latest_policy().await })
+        .await?;
+    let settings = policy_settings(&latest);
+    let changes = changes(&view, &settings);
+    let outcome = if changes.is_empty() {
+        Ok(None)
+    } else {
+        changed_policy(&latest, &changes, "the form").map(Some)
+    };
+    let result = match &outcome {
+        Ok(Some(policy)) => Some(compare(&view, policy.clone(), partner.clone()).await?),
+        _ => None,
+    };
+    let content = html! {
+        (form(&view, &settings, partner.as_deref()))
+        @match (&outcome, &result) {
+            (Err(error), _) => { (ui::note(Tone::Bad, &html! { p { b { "This is not a policy. " } (error) } })) },
+            (_, Some(result)) => { (result_cards(&view, &changes, result)) },
+            _ => { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to put the policy into force.")) } },
+        }
+    };
+    let frame = Frame {
+        title: "What if the policy were different?",
+        section: Section::Forecast,
+        lead: Some(
+            html! { "Replays the history of each client under the recorded policies and under another one, as if that had always been in force. This changes nothing." },
+        ),
+        actions: Some(html! { a.button href="/policy" { "Policies" } }),
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
+}
+
+/// The settings of the form that differ, as `access.idle=45d`.
+pub fn changes(view: &View, settings: &[(String, String)]) -> Vec<String> {
+    let differing = settings.iter().filter_map(|(key, value)| {
+        let given = view.value(key)?.trim();
+        (given != value).then(|| format!("{key}={given}"))
+    });
+    differing.collect()
+}
+
+fn form(view: &View, settings: &[(String, String)], partner: Option<&str>) -> Markup {
+    html! {
+        form.card action="/what-if" {
+            div.filters {
+                @for (key, value) in settings {
+                    label { code { (key) } input type="text" name=(key) value=(view.value(key).unwrap_or(value)) autocomplete="off"; }
+                }
+                label { "Only partner" input type="text" name="partner" value=(partner.unwrap_or_default()) autocomplete="off"; }
+            }
+            button.primary type="submit" { "Compare" }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Compared {
+    clients: Vec<ClientWhatIf>,
+    totals: WhatIfTotals,
+    partners: Vec<PartnerWhatIf>,
+    is_complete: bool,
+}
+
+async fn compare(view: &View, policy: Policy, partner: Option<String>) -> Result<Compared, PageError> {
+    let now = view.now;
+    let mut request = WhatIfRequest {
+        policy,
+        partner,
+        since: now.checked_sub_signed(WhatIfRequest::BACK).unwrap_or(now),
+        until: later(now, WhatIfRequest::AHEAD),
+        after: None,
+        limit: 1_000,
+    };
+    view.run(move |engine| async move {
+        let began = Instant::now();
+        let mut compared = Compared::default();
+        loop {
+            let page = engine.what_if(&request).await?;
+            for partner in page.partners {
+                compared.totals.add(&partner.totals);
+                match compared.partners.last_mut() {
+                    Some(last) if last.partner == partner.partner => last.totals.add(&partner.totals),
+                    _ => compared.partners.push(partner),
+                }
+            }
+            compared.clients.extend(page.clients);
+            request.after = page.next;
+            compared.is_complete = request.after.is_none();
+            if compared.is_complete || began.elapsed() > WHAT_IF_TIME {
+                return Ok(compared);
+            }
+        }
+    })
+    .await
+}
+
+fn total(total: &Total) -> Markup {
+    html! { @if total.clients == 0 { span.muted { "nobody" } } @else { (counted(total.clients, "client")) ", " (counted(total.days, "day")) } }
+}
+
+fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup {
+    let totals = &compared.totals;
+    html! {
+        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(i64::try_from(totals.clients).unwrap_or(i64::MAX))) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares everybody." } })) }
+        (ui::card("Differences", &html! {
+            p { b { (number(i64::try_from(totals.differ).unwrap_or(i64::MAX))) " of " (counted(totals.clients, "client")) } " would differ, with " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } } "." }
+            div.scroll tabindex="0" role="region" aria-label="Differences" { table {
+                thead { tr { th { "What" } th { "Would be lost" } th { "Would be gained" } } }
+                tbody {
+                    @for (name, sums) in [("Access", &totals.access), ("Billing", &totals.billing), ("Commission", &totals.commission)] {
+                        tr { th scope="row" { (name) } td { (total(&sums.lost)) } td { (total(&sums.gained)) } }
+                    }
+                }
+            } }
+            p.muted { "From 365 days ago to 90 days ahead. A day counts if any part of it does." }
+            (super::actions::adopt_form(view, changes))
+        }))
+        (ui::table_card("By partner", &html! {}, &html! { div.scroll tabindex="0" { table {
+            thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
+            tbody { @for partner in compared.partners.iter().filter(|partner| partner.totals.differ > 0).take(50) {
+                tr {
+                    th scope="row" { span.id { (ui::breakable(&partner.partner)) } }
+                    td.num { (number(i64::try_from(partner.totals.differ).unwrap_or(i64::MAX))) }
+                    td { (total(&partner.totals.access.lost)) } td { (total(&partner.totals.access.gained)) }
+                    td { (total(&partner.totals.billing.lost)) } td { (total(&partner.totals.billing.gained)) }
+                }
+            } }
+        } } }))
+        (ui::table_card("By client", &html! { (counted(compared.clients.len(), "client")) }, &html! { div.scroll { table.rows {
+            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } } }
+            tbody { @for client in compared.clients.iter().take(LISTED) {
+                tr data-row {
+                    th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
+                    td data-label="Access lost" { (intervals(client.access.lost.as_slice())) }
+                    td data-label="Access gained" { (intervals(client.access.gained.as_slice())) }
+                    td.num data-label="Billing days" { (ui::signed(i64::try_from(client.billing.gained_days).unwrap_or(0) - i64::try_from(client.billing.lost_days).unwrap_or(0))) }
+                }
+            } }
+        } } }))
+    }
+}
+
+fn intervals(intervals: &[crate::domain::intervals::Interval]) -> Markup {
+    html! {
+        @if intervals.is_empty() { span.muted { "–" } }
+        @for interval in intervals.iter().take(3) { div { (ui::moment(interval.from)) " to " (ui::moment(interval.to)) } }
+        @if intervals.len() > 3 { div.muted { "and " (intervals.len() - 3) " more" } }
+    }
+}

@@ -1,0 +1,327 @@
+//! Every action: asked back in words, done, and recorded with its reason.
+
+use chrono::TimeDelta;
+use reqwest::StatusCode;
+use serde_json::json;
+use tenure::domain::Sweep;
+use tenure::engine::{FeedStart, SweepMode, SweepOptions};
+
+use super::browser::Browser;
+use super::site::{Site, noon};
+use crate::support::http_client;
+
+/// The reason that an operator gives in these tests.
+const WHY: &str = "the partner asked for it";
+
+async fn confirm(browser: &Browser, button: &str) {
+    browser.fill("input[name=reason]", WHY).await;
+    browser.click_text("button", button).await;
+}
+
+/// The last entry of the audit log, as the page shows it.
+async fn last_entry(browser: &Browser, site: &Site) -> String {
+    browser.open(&site.url("/audit")).await;
+    browser.text("tbody tr").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_is_paused_resumed_and_run() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    site.clock.set(noon() + TimeDelta::days(70));
+    browser.open(&site.url("/sweeps")).await;
+    browser.click("#access-expiry a[href$=pause]").await;
+    confirm(&browser, "Pause").await;
+    assert!(browser.text("[role=status]").await.contains("paused"));
+    assert!(browser.text("#access-expiry").await.contains(WHY));
+    let entry = last_entry(&browser, &site).await;
+    assert!(
+        entry.contains("sweep.pause") && entry.contains(WHY) && entry.contains("access-expiry"),
+        "{entry}"
+    );
+
+    browser.open(&site.url("/sweeps/access-expiry/resume")).await;
+    confirm(&browser, "Resume").await;
+    assert!(browser.text("[role=status]").await.contains("resumed"));
+
+    browser.click("#access-expiry a[href$=run]").await;
+    let asked = browser.text(".confirm").await;
+    assert!(
+        asked.contains("1 client") && asked.contains("acme/bakery"),
+        "{asked}"
+    );
+    browser.shoot("sweep-confirm-light").await;
+    confirm(&browser, "Run").await;
+    assert!(browser.text("[role=status]").await.contains("changed 1 client"));
+    browser.open(&site.url("/clients/acme/bakery")).await;
+    assert!(browser.text(".chips").await.contains("expired"));
+    let entry = last_entry(&browser, &site).await;
+    assert!(entry.contains("sweep.run") && entry.contains(WHY), "{entry}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_breaker_stopped_is_confirmed_with_the_first_names() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    for client in ["a", "b", "c", "d", "e", "f", "g"] {
+        site.linked(client).await;
+    }
+    site.clock.set(noon() + TimeDelta::days(70));
+    let tick = SweepMode::Scheduled {
+        tick: site.engine.now(),
+    };
+    site.engine
+        .sweep(Sweep::AccessExpiry, SweepOptions::new(tick), |_| {})
+        .await
+        .expect("tripped");
+    browser.open(&site.url("/")).await;
+    assert!(browser.text(".verdict.bad").await.contains("breaker stopped"));
+    browser.shoot("overview-tripped-light").await;
+    browser.click(".verdict a").await;
+    browser.click("#access-expiry a[href$=confirm]").await;
+    let asked = browser.text(".confirm").await;
+    for part in ["7 clients", "acme/a", "acme/e", "and 2 more"] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    browser.shoot("sweep-tripped-confirm-light").await;
+    confirm(&browser, "Confirm and run").await;
+    assert!(browser.text("[role=status]").await.contains("7 clients"));
+    assert!(last_entry(&browser, &site).await.contains("sweep.confirm"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_edited_redriven_and_discarded() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    let body = r#"{"specversion":"1.0","id":"1","source":"/space","type":"client.adedd","subject":"acme/x","time":"2026-03-01T11:00:00Z","data":{"name":"X"}}"#;
+    site.line(body).await;
+    for number in 0..3 {
+        site.dead(
+            "http",
+            "it is not JSON",
+            format!("nonsense {number}").as_bytes(),
+            &[],
+        )
+        .await;
+    }
+    browser.open(&site.url("/dead-letters/1")).await;
+    let fixed = body.replace("adedd", "added");
+    // Still wrong: nothing changes.
+    browser.fill("form[action$=edit] input[name=reason]", WHY).await;
+    browser.click("form[action$=edit] button").await;
+    assert!(
+        browser
+            .text("[role=status]")
+            .await
+            .contains("could not be redriven")
+    );
+    browser.fill("textarea", &fixed).await;
+    browser.fill("form[action$=edit] input[name=reason]", WHY).await;
+    browser.click("form[action$=edit] button").await;
+    assert!(
+        browser
+            .text("[role=status]")
+            .await
+            .contains("1 dead letter redriven"),
+        "{}",
+        browser.text("main").await
+    );
+    browser.open(&site.url("/clients/acme/x")).await;
+    assert!(browser.text("h1").await.contains('X'));
+    let entry = last_entry(&browser, &site).await;
+    assert!(
+        entry.contains("dead_letter.edit") && entry.contains(WHY),
+        "{entry}"
+    );
+
+    browser.open(&site.url("/dead-letters")).await;
+    browser.click_text("a", "it is not JSON").await;
+    browser.click_text("a", "Discard all").await;
+    let asked = browser.text(".confirm").await;
+    assert!(
+        asked.contains("Discard 3 dead letters") && asked.contains("it is not JSON"),
+        "{asked}"
+    );
+    browser.shoot("dead-letters-confirm-light").await;
+    confirm(&browser, "Discard all").await;
+    assert!(
+        browser
+            .text("[role=status]")
+            .await
+            .contains("3 dead letters discarded")
+    );
+    assert!(browser.text("main").await.contains("No open dead letters"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_is_closed_after_a_warning() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.event(
+        "old",
+        "client.added",
+        noon() - TimeDelta::days(10),
+        json!({"name": "Old"}),
+    )
+    .await;
+    browser.open(&site.url("/statements/2026-02")).await;
+    browser.click_text("a", "Close this month").await;
+    confirm(&browser, "Close the month").await;
+    assert!(
+        browser.text("[role=status]").await.contains("closed"),
+        "{}",
+        browser.text("main").await
+    );
+    assert!(browser.text("main").await.contains("Closed by local"));
+    assert!(last_entry(&browser, &site).await.contains("statement.close"));
+    // A month before the first event is asked about.
+    let other = Site::start(noon(), &[]).await;
+    other.linked("bakery").await;
+    browser.open(&other.url("/statements/2026-01/close")).await;
+    confirm(&browser, "Close the month").await;
+    assert!(
+        browser.text("main").await.contains("Close it all the same"),
+        "{}",
+        browser.text("main").await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compared_policy_is_put_into_force() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    site.clock.set(noon() + TimeDelta::days(30));
+    browser.open(&site.url("/what-if")).await;
+    browser.fill("input[name='access.idle']", "20d").await;
+    browser.fill("input[name='access.warn_before']", "7d, 1d").await;
+    browser.click_text("button", "Compare").await;
+    let compared = browser.text("main").await;
+    assert!(compared.contains("1 of 1 client"), "{compared}");
+    browser.click_text("button", "Put it into force").await;
+    let asked = browser.text(".confirm").await;
+    assert!(
+        asked.contains("access.idle=20d") && asked.contains("acme/bakery"),
+        "{asked}"
+    );
+    confirm(&browser, "Put it into force").await;
+    assert!(browser.text("[role=status]").await.contains("recorded"));
+    let policies = browser.text("main").await;
+    assert!(
+        policies.contains("20d") && policies.contains("to come"),
+        "{policies}"
+    );
+    assert!(last_entry(&browser, &site).await.contains("policy.apply"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_sees_no_action_and_starts_none() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let tokens = r#"[{ name = "viewer", token = "viewer-token-0123456789", scopes = ["read"] }, { name = "ann", token = "operator-token-0123456789", scopes = ["read", "operate"] }]"#;
+    let site = Site::start(noon(), &[("TENURE_HTTP__TOKENS", tokens)]).await;
+    site.dead("http", "it is not JSON", b"x", &[]).await;
+    browser.open(&site.url("/dead-letters/1")).await;
+    assert!(
+        browser.url().await.contains("/sign-in"),
+        "{}",
+        browser.url().await
+    );
+    browser.shoot("sign-in-light").await;
+    browser.fill("input[name=token]", "wrong-token-0123456789").await;
+    browser.click("button[type=submit]").await;
+    assert!(browser.text("[role=alert]").await.contains("not a token"));
+    browser.fill("input[name=token]", "viewer-token-0123456789").await;
+    browser.click("button[type=submit]").await;
+    assert!(browser.text("h1").await.contains("Dead letter 1"));
+    assert!(browser.text(".side .foot").await.contains("viewer"));
+    assert_eq!(browser.count("form.confirm").await, 0);
+    browser.open(&site.url("/sweeps/access-expiry/pause")).await;
+    assert!(
+        browser.text("main").await.contains("operate"),
+        "{}",
+        browser.text("main").await
+    );
+    browser.open(&site.url("/")).await;
+    browser.click_text("button", "Sign out").await;
+    assert!(browser.url().await.contains("/sign-in"));
+}
+
+#[tokio::test]
+async fn requests_of_other_sites_and_of_readers_change_nothing() {
+    let tokens = r#"[{ name = "viewer", token = "viewer-token-0123456789", scopes = ["read"] }]"#;
+    let open = Site::start(noon(), &[]).await;
+    let guarded = Site::start(noon(), &[("TENURE_HTTP__TOKENS", tokens)]).await;
+    let client = http_client();
+    let own = open.url("");
+    for (site, name, value, status) in [
+        (&open, "origin", "https://evil.example", StatusCode::FORBIDDEN),
+        (&open, "sec-fetch-site", "cross-site", StatusCode::FORBIDDEN),
+        // Without the token of the form.
+        (&open, "origin", own.as_str(), StatusCode::FORBIDDEN),
+        (&open, "host", "evil.example", StatusCode::MISDIRECTED_REQUEST),
+        (
+            &guarded,
+            "authorization",
+            "Bearer viewer-token-0123456789",
+            StatusCode::FORBIDDEN,
+        ),
+    ] {
+        for path in [
+            "/sweeps/access-expiry/pause",
+            "/dead-letters/1/discard",
+            "/dead-letter-groups/discard",
+            "/statements/2026-02/close",
+            "/webhooks/crm/pause",
+            "/policy/adopt",
+        ] {
+            let sent = client
+                .post(site.url(path))
+                .header(name, value)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body("reason=because&set=access.idle%3D1d")
+                .send();
+            let given = sent.await.expect("a response").status();
+            assert_eq!(given, status, "{path} with {name}: {value}");
+        }
+    }
+    for site in [&open, &guarded] {
+        let engine = &site.engine;
+        assert!(engine.store().halts().await.expect("halts").is_empty());
+        assert!(engine.closings().await.expect("closings").is_empty());
+        assert_eq!(engine.recorded_policies().await.expect("policies").len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_paused_and_resumed() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.endpoint("crm", FeedStart::Latest).await;
+    browser.open(&site.url("/webhooks")).await;
+    browser.click("#crm a[href$=pause]").await;
+    confirm(&browser, "Pause").await;
+    assert!(browser.text("[role=status]").await.contains("paused"));
+    assert!(browser.text("#crm").await.contains("paused"));
+    let entry = last_entry(&browser, &site).await;
+    assert!(entry.contains("webhook.pause") && entry.contains(WHY), "{entry}");
+    browser.open(&site.url("/")).await;
+    assert!(browser.text(".verdict").await.contains("crm is paused"));
+    browser.open(&site.url("/webhooks/crm/resume")).await;
+    confirm(&browser, "Resume").await;
+    assert!(browser.text("#crm").await.contains("active"));
+}

@@ -1,0 +1,23 @@
+//! The console in a real browser: every page, every action, light, dark, on a phone, with and without scripts.
+
+mod actions;
+mod browser;
+mod hostile;
+mod pages;
+mod site;
+mod walk;
+
+use std::sync::OnceLock;
+
+use crate::support::packages;
+
+/// The source of axe-core. None, with a line on standard error: it cannot be installed here.
+fn axe() -> Option<&'static str> {
+    static SOURCE: OnceLock<Option<String>> = OnceLock::new();
+    let source = SOURCE.get_or_init(|| {
+        let folder = packages::node("tests/browser")?;
+        let file = folder.join("node_modules/axe-core/axe.min.js");
+        Some(std::fs::read_to_string(file).expect("axe-core"))
+    });
+    source.as_deref()
+}

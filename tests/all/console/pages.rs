@@ -1,0 +1,355 @@
+//! Every page: what it shows, how it looks, and that it reads without scripts.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::axe;
+use super::browser::{Browser, Look};
+use super::site::{Site, Year, noon, year};
+use crate::support::http_client;
+
+/// Every page, with a name for its picture and a text that it shows.
+fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
+    let client = format!("/clients/{}", year.client);
+    vec![
+        ("overview", "/".into(), "Events in the last hour"),
+        ("overview-day", "/?span=day".into(), "quarter of an hour"),
+        ("clients", "/clients".into(), "Download CSV"),
+        ("clients-tab", "/clients?tab=inactive".into(), "Inactive"),
+        ("clients-search", "/clients?q=shop".into(), "By name"),
+        (
+            "clients-empty",
+            "/clients?q=zzzz-nobody".into(),
+            "No client matches",
+        ),
+        ("client", client.clone(), "Pending timers"),
+        (
+            "client-past",
+            format!("{client}?at=2026-01-10T12:00"),
+            "in the past",
+        ),
+        (
+            "client-future",
+            format!("{client}?at=2026-04-20T12:00:00Z"),
+            "to come",
+        ),
+        (
+            "client-before",
+            format!("{client}?at=2020-01-01T00:00:00Z"),
+            "was not added by then",
+        ),
+        ("client-verified", format!("{client}?verify=now"), "Verified."),
+        ("forecast", "/forecast?days=90".into(), "Calendar"),
+        ("what-if", "/what-if".into(), "Change a value"),
+        (
+            "what-if-compared",
+            "/what-if?access.idle=20d".into(),
+            "Would be lost",
+        ),
+        ("statements", "/statements".into(), "next to close"),
+        ("statement-closed", "/statements/2026-01".into(), "Closed"),
+        ("statement-open", "/statements/2026-02".into(), "Close this month"),
+        ("sweeps", "/sweeps".into(), "Expires access"),
+        ("sweep-run", format!("/sweeps/runs/{}", year.run), "Swept up to"),
+        ("sweep-pause", "/sweeps/access-expiry/pause".into(), "Why?"),
+        ("sweep-preview", "/sweeps/access-expiry/run".into(), "Run"),
+        (
+            "dead-letters",
+            "/dead-letters".into(),
+            "Open, by reason and origin",
+        ),
+        (
+            "dead-letter",
+            format!("/dead-letters/{}", year.dead_letter),
+            "Edit and redrive",
+        ),
+        ("refusals", "/refusals".into(), "account.accessed"),
+        ("sources", "/sources".into(), "/partner-space"),
+        ("policy", "/policy".into(), "agreed with the agencies"),
+        ("webhooks", "/webhooks".into(), "Last delivery"),
+        ("audit", "/audit".into(), "sweep.pause"),
+        ("not-found", "/clients/acme/nobody".into(), "Unknown client"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_right_in_light() {
+    every_page_is_right(Look::Light).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_right_in_dark() {
+    every_page_is_right(Look::Dark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_right_on_a_phone() {
+    every_page_is_right(Look::Phone).await;
+}
+
+/// The pictures of the README.
+const DOCUMENTED: [(&str, Look); 2] = [("overview", Look::Light), ("client", Look::Dark)];
+
+/// It shows what it must, fits into the window, is accessible, and loads nothing from elsewhere.
+async fn every_page_is_right(look: Look) {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let year = year();
+    let mut problems = Vec::new();
+    browser.look(look).await;
+    for (name, path, text) in pages(year) {
+        browser.open(&year.url(&path)).await;
+        let shown = browser.text("body").await;
+        if !shown.contains(text) {
+            problems.push(format!("{name}: no `{text}` in {shown}"));
+        }
+        browser.shoot(&format!("{name}-{}", look.name())).await;
+        if DOCUMENTED.contains(&(name, look)) {
+            browser.document(&format!("console-{name}")).await;
+        }
+        let wide = browser
+            .evaluate("return document.documentElement.scrollWidth - innerWidth")
+            .await;
+        if wide.as_i64().is_none_or(|wide| wide > 0) {
+            problems.push(format!("{name} is {wide} px too wide"));
+        }
+        if let Some(axe) = axe() {
+            // Dark differs in its colours only.
+            let rules = (look == Look::Dark).then_some("color-contrast");
+            let found = browser.axe(axe, rules).await;
+            problems.extend(found.into_iter().map(|found| format!("{name}: {found}")));
+        }
+        let foreign = browser
+            .evaluate("return performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith(location.origin))")
+            .await;
+        assert_eq!(foreign, json!([]), "{name}");
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_reads_without_scripts() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let year = year();
+    browser.scripts(false).await;
+    for (name, path, text) in pages(year) {
+        browser.open(&year.url(&path)).await;
+        assert!(browser.text("body").await.contains(text), "{name}");
+    }
+    // The slider, the moment and the filters are forms.
+    browser
+        .open(&year.url(&format!("/clients/{}", year.client)))
+        .await;
+    browser.click(".slider noscript button").await;
+    assert!(
+        browser.text(".bar").await.contains("As of"),
+        "{}",
+        browser.text(".bar").await
+    );
+    browser.click_text("a", "Back to now").await;
+    assert!(browser.text(".bar").await.contains("Now"));
+    browser.open(&year.url("/clients")).await;
+    browser.fill("main input[type=search]", "shop").await;
+    browser.click(".filters button").await;
+    assert!(browser.url().await.contains("q=shop"));
+    browser.shoot("clients-search-no-script").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_move_through_the_console() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let year = year();
+    browser.open(&year.url("/")).await;
+    browser.press("gc").await;
+    browser
+        .wait_until("the clients", "return location.pathname === '/clients'")
+        .await;
+    browser.press("j").await;
+    browser.press("j").await;
+    browser.press("k").await;
+    let selected = browser.evaluate("return [...document.querySelectorAll('[data-row]')].findIndex(row => row.classList.contains('selected'))").await;
+    assert_eq!(selected, 0);
+    browser.press("j").await;
+    let second = browser
+        .evaluate("return document.querySelectorAll('[data-row]')[1].querySelector('a').pathname")
+        .await;
+    browser.press("\u{e007}").await;
+    browser
+        .wait_until("the client", &format!("return location.pathname === {second}"))
+        .await;
+    browser.press("/").await;
+    assert_eq!(browser.evaluate("return document.activeElement.name").await, "q");
+    browser.press("\u{e00c}").await;
+    browser.press("?").await;
+    browser
+        .wait_until("the keys", "return document.getElementById('keys').open")
+        .await;
+    browser.shoot("keys-light").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slider_shows_another_moment_and_its_end_is_ahead() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    browser.open(&site.url("/clients/acme/bakery")).await;
+    assert!(browser.text("main").await.contains("enabled"));
+    browser.press("\u{e004}").await;
+    browser
+        .evaluate("const range = document.querySelector('input[type=range]'); range.value = range.max; range.dispatchEvent(new Event('change'))")
+        .await;
+    browser
+        .wait_until(
+            "the moment ahead",
+            "return location.search.startsWith('?at=2026-05-30')",
+        )
+        .await;
+    assert!(browser.text(".bar").await.contains("to come"));
+    assert!(browser.text(".chips").await.contains("expired"));
+    assert_eq!(
+        browser.evaluate("return document.body.className").await,
+        "elsewhen"
+    );
+    // The page explains the value that it shows.
+    let why = browser.text(".why").await;
+    assert!(why.contains("Access") && why.contains("expired"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_change_in_place() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    browser.open(&site.url("/")).await;
+    browser
+        .wait_until(
+            "connected",
+            "return document.querySelector('#live .dot').classList.contains('on')",
+        )
+        .await;
+    browser.evaluate("window.same = true").await;
+    site.linked("bakery").await;
+    site.dead("http", "it is not JSON", b"x", &[]).await;
+    browser
+        .wait_until(
+            "the figures",
+            "return document.querySelector('[data-live=events]').textContent === '4' \
+             && document.querySelector('[data-live=\"dead-letters\"]').textContent === '1'",
+        )
+        .await;
+    assert_eq!(
+        browser.evaluate("return window.same").await,
+        Value::Bool(true),
+        "the page was not loaded again"
+    );
+    assert_eq!(
+        browser
+            .evaluate("return document.getElementById('stale').hidden")
+            .await,
+        Value::Bool(false)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_worker_says_what_to_do() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    for (name, path, text) in [
+        ("empty-overview", "/", "Send events over RabbitMQ"),
+        ("empty-clients", "/clients", "adds one"),
+        ("empty-sweeps", "/sweeps", "No run yet"),
+        ("empty-dead-letters", "/dead-letters", "No open dead letters"),
+        ("empty-refusals", "/refusals", "No refused event"),
+        ("empty-forecast", "/forecast", "No timer fires"),
+        ("empty-statement", "/statements/2026-02", "No client has a day"),
+        ("empty-sources", "/sources", "No source is expected"),
+        ("empty-audit", "/audit", "No entry"),
+    ] {
+        browser.open(&site.url(path)).await;
+        let shown = browser.text("body").await;
+        assert!(shown.contains(text), "{name}: {shown}");
+        browser.shoot(&format!("{name}-light")).await;
+    }
+}
+
+#[tokio::test]
+async fn responses_have_strict_headers_and_assets_are_kept() {
+    let site = Site::start(noon(), &[]).await;
+    site.clock.set(noon() + TimeDelta::days(1));
+    let client = http_client();
+    let get = async |path: &str| client.get(site.url(path)).send().await.expect("a response");
+    let page = get("/").await;
+    let header = |response: &reqwest::Response, name: &str| {
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().expect("text").to_owned())
+            .unwrap_or_default()
+    };
+    let policy = header(&page, "content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'self'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert_eq!(header(&page, "cache-control"), "no-store");
+    let text = page.text().await.expect("text");
+    for forbidden in ["style=", "<style", "onclick", "javascript:", "<script>"] {
+        assert!(!text.contains(forbidden), "{forbidden}");
+    }
+    let mut bytes = 0;
+    for (kind, begin) in [
+        ("css", "href=\"/assets/console."),
+        ("js", "src=\"/assets/console."),
+    ] {
+        let at = text.find(begin).expect("an asset") + begin.len() - "/assets/console.".len();
+        let path = &text[at..at + text[at..].find('"').expect("its end")];
+        let asset = get(path).await;
+        assert_eq!(asset.status(), 200, "{kind} {path}");
+        assert!(header(&asset, "cache-control").contains("immutable"));
+        bytes += asset.bytes().await.expect("bytes").len();
+    }
+    assert!(bytes < 40_000, "{bytes} bytes");
+    assert_eq!(get("/assets/console.0000000000000000.css").await.status(), 404);
+    assert_eq!(get("/clients/acme/nobody").await.status(), 404);
+}
+
+#[tokio::test]
+async fn downloads_have_what_the_page_lists() {
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    site.event(
+        "draft",
+        "client.added",
+        noon(),
+        json!({"name": "=cmd|'/c calc'!A1"}),
+    )
+    .await;
+    let client = http_client();
+    let get = async |path: &str| {
+        client
+            .get(site.url(path))
+            .send()
+            .await
+            .expect("a response")
+            .text()
+            .await
+            .expect("text")
+    };
+    let all = get("/clients.csv").await;
+    assert!(all.starts_with("partner,client,name,link,"), "{all}");
+    assert!(all.contains("acme,bakery,bakery,active"), "{all}");
+    assert!(all.contains("'=cmd"), "no formula: {all}");
+    assert!(!get("/clients.csv?tab=active").await.contains("draft"));
+    let month = get("/statements/2026-03?format=csv").await;
+    assert!(month.contains("acme/bakery,2026-03,0,1,1,1"), "{month}");
+}

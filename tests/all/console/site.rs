@@ -1,0 +1,360 @@
+//! Workers with a console, for the tests in the browser.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tempfile::TempDir;
+use tenure::clock::SimulatedClock;
+use tenure::config::Settings;
+use tenure::demo::{Arriving, Shape, World};
+use tenure::domain::{Policy, Sweep};
+use tenure::engine::{
+    Authority, Breaker, CloseRequest, DeliveryStart, Engine, FeedStart, Incoming, NewEndpoint, SweepMode,
+    SweepOptions,
+};
+use tenure::http::{self, Api};
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{AuditHow, DeadLetter, EndpointFilter, Store};
+use tenure::wire::webhook::{EndpointUrl, SigningKey};
+use tenure::wire::{Decoder, Limits};
+use tenure::{console, telemetry, wire};
+use tokio_util::sync::CancellationToken;
+
+/// A worker that serves HTTP with the console, on a store and a clock of its own.
+pub struct Site {
+    pub address: SocketAddr,
+    pub engine: Arc<Engine>,
+    pub clock: Arc<SimulatedClock>,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a moment")
+}
+
+pub fn noon() -> DateTime<Utc> {
+    at("2026-03-01T12:00:00Z")
+}
+
+fn by(reason: &str) -> Authority {
+    Authority {
+        who: "ann".into(),
+        how: AuditHow::Cli,
+        reason: Some(reason.into()),
+        request_id: None,
+    }
+}
+
+impl Site {
+    pub async fn start(now: DateTime<Utc>, env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        store.migrate().await.expect("migrated");
+        let clock = Arc::new(SimulatedClock::at(now));
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = Settings::load(None, env).expect("settings");
+        let policy = Policy {
+            subscriptions_grace: TimeDelta::days(7),
+            cleanup_grace: TimeDelta::days(7),
+            ..settings.policy()
+        };
+        let breaker = Breaker {
+            percent: 20,
+            clients: 3,
+        };
+        let engine = Engine::start(store, clock.clone(), &policy)
+            .await
+            .expect("an engine");
+        let engine = Arc::new(engine.bounded(breaker, TimeDelta::minutes(1)));
+        engine
+            .expect_sources(&settings.sources.expected)
+            .await
+            .expect("expected sources");
+        let api = Api::new(
+            &settings.http,
+            Limits::default(),
+            telemetry::metrics().expect("metrics"),
+        );
+        api.mount(console::pages(&settings));
+        api.open(engine.clone());
+        let listener = http::bind("127.0.0.1:0".parse().expect("an address"))
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        tokio::spawn(http::serve(listener, api, stop.clone()));
+        Self {
+            address,
+            engine,
+            clock,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ingests an event of a client of `acme`.
+    pub async fn event(&self, client: &str, kind: &str, time: DateTime<Utc>, data: serde_json::Value) {
+        self.event_of("acme", client, kind, time, data).await;
+    }
+
+    pub async fn event_of(
+        &self,
+        partner: &str,
+        client: &str,
+        kind: &str,
+        time: DateTime<Utc>,
+        data: serde_json::Value,
+    ) {
+        let event = json!({
+            "specversion": "1.0", "id": format!("{client}-{kind}-{time}"), "source": "/test", "type": kind,
+            "subject": format!("{partner}/{client}"), "time": time.to_rfc3339(), "data": data,
+        });
+        self.line(&event.to_string()).await;
+    }
+
+    /// Ingests a message.
+    pub async fn line(&self, body: &str) {
+        let decoder = Decoder::new(Limits::default(), self.engine.now());
+        let incoming = decoder
+            .line("http", body.as_bytes())
+            .map(Incoming::from)
+            .expect("a message");
+        self.engine.ingest(vec![incoming]).await.expect("ingested");
+    }
+
+    pub async fn dead(&self, origin: &str, reason: &str, body: &[u8], headers: &[(&str, &str)]) {
+        let dead = DeadLetter {
+            origin: origin.into(),
+            content_type: Some("application/cloudevents+json".into()),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            body: body.to_vec(),
+            reason: reason.into(),
+            retry_at: None,
+        };
+        self.engine
+            .ingest(vec![Incoming::Dead(dead)])
+            .await
+            .expect("ingested");
+    }
+
+    /// Adds an endpoint of webhooks.
+    pub async fn endpoint(&self, name: &str, start: FeedStart) {
+        let new = NewEndpoint {
+            name: name.into(),
+            url: EndpointUrl::parse(&format!("https://{name}.example.com/hooks/tenure")).expect("a URL"),
+            filter: EndpointFilter {
+                partner: None,
+                client: None,
+                types: vec!["access.*".into(), "billing.*".into()],
+            },
+            secret: SigningKey::new_secret(),
+            start: DeliveryStart::Place(start),
+        };
+        let authority = by("the CRM shows who has access");
+        self.engine
+            .operator(&authority)
+            .add_endpoint(new)
+            .await
+            .expect("added");
+    }
+
+    /// Adds a client that is linked and has access.
+    pub async fn linked(&self, client: &str) {
+        let at = self.engine.now() - TimeDelta::hours(1);
+        self.event(client, "client.added", at, json!({"name": client}))
+            .await;
+        self.event(client, "client.invited", at, json!({"steps": ["accepted"]}))
+            .await;
+        self.event(client, "invitation.accepted", at, json!({})).await;
+    }
+}
+
+/// A worker with a simulated year. All tests that only read share it.
+pub fn year() -> &'static Year {
+    static YEAR: OnceLock<Year> = OnceLock::new();
+    YEAR.get_or_init(|| {
+        let (send, receive) = std::sync::mpsc::channel();
+        // The runtime of a test ends with the test.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(async move {
+                let (site, year) = live().await;
+                send.send(year).expect("somebody waits");
+                std::future::pending::<()>().await;
+                drop(site);
+            });
+        });
+        receive.recv().expect("the year is over")
+    })
+}
+
+/// What the tests know about the year.
+pub struct Year {
+    pub address: SocketAddr,
+    /// A client with a correction in its story.
+    pub client: String,
+    pub dead_letter: i64,
+    pub run: i64,
+}
+
+impl Year {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+async fn live() -> (Site, Year) {
+    let shape = Shape {
+        clients: 80,
+        start: at("2025-03-01T00:00:00Z"),
+        ..Shape::default()
+    };
+    let world = World::new(&shape);
+    let env = [("TENURE_SOURCES", "/partner-space=2h,/accounts=30d")];
+    let site = Site::start(shape.start, &env).await;
+    let mut rest = world.deliveries.as_slice();
+    let mut tick = shape.start;
+    while tick < world.end {
+        tick += TimeDelta::days(7);
+        let tick = tick.min(world.end);
+        let (week, later) = rest.split_at(rest.partition_point(|delivery| delivery.at < tick));
+        rest = later;
+        for batch in week.chunks(500) {
+            site.clock.set(batch.last().expect("a batch").at);
+            let decoder = Decoder::new(Limits::default(), site.engine.now());
+            let incoming = batch.iter().filter_map(|delivery| {
+                let body = match &delivery.what {
+                    Arriving::Event(event) => wire::event(event),
+                    Arriving::Broken(bytes) => bytes.clone(),
+                };
+                decoder.line("amqp:tenure.events.0", &body).map(Incoming::from)
+            });
+            site.engine.ingest(incoming.collect()).await.expect("ingested");
+        }
+        site.clock.set(tick);
+        for sweep in Sweep::ALL {
+            let options = SweepOptions::new(SweepMode::Confirmed);
+            site.engine.sweep(sweep, options, |_| {}).await.expect("swept");
+        }
+    }
+    let year = last_hour(&site).await;
+    (site, year)
+}
+
+/// What happens at the end: the hour before now is busy, a month is closed, a sweep is paused, another one trips.
+async fn last_hour(site: &Site) -> Year {
+    let end = site.engine.now();
+    for minute in 0..60 {
+        let now = end + TimeDelta::minutes(minute);
+        site.clock.set(now);
+        for number in 0..(3 + minute * 7 % 11) {
+            let client = format!("shop-{number}");
+            let kind = match (minute + number) % 9 {
+                0 => "client.added",
+                1 => "client.archived",
+                _ => "client.renamed",
+            };
+            site.event_of(
+                "northwind",
+                &client,
+                kind,
+                now,
+                json!({"name": format!("Shop {number} {minute}")}),
+            )
+            .await;
+        }
+        if minute % 20 == 7 {
+            site.line("{\"specversion\":\"1.0\",\"id\":\"x\",\"source\":\"/partner-space\",\"type\":\"client.adopted\",\"subject\":\"northwind/shop-1\"}").await;
+        }
+    }
+    let authority = by("the files of January are complete");
+    let operator = site.engine.operator(&authority);
+    let month = "2026-01".parse().expect("a month");
+    let request = CloseRequest {
+        month,
+        by: "ann".parse().expect("a name"),
+        confirmed: true,
+        most: None,
+    };
+    operator.close_month(&request, |_, _| {}).await.expect("closed");
+    let authority = by("the account app is being migrated");
+    site.engine
+        .operator(&authority)
+        .pause_sweep(Sweep::SubscriptionEnd)
+        .await
+        .expect("paused");
+    site.endpoint("crm", FeedStart::Latest).await;
+    site.endpoint("warehouse", FeedStart::Beginning).await;
+    let authority = by("the warehouse is being rebuilt");
+    let operator = site.engine.operator(&authority);
+    operator.pause_endpoint("warehouse").await.expect("paused");
+    let authority = by("agreed with the agencies");
+    let policy = Policy {
+        cleanup_grace: TimeDelta::days(14),
+        ..site.engine.latest_policy().await.expect("a policy")
+    };
+    let operator = site.engine.operator(&authority);
+    operator
+        .apply_policy(&policy, TimeDelta::hours(1))
+        .await
+        .expect("a policy");
+    let runs = site.engine.store().runs(None, 200).await.expect("runs");
+    let run = runs
+        .iter()
+        .max_by_key(|run| run.counts.changed)
+        .expect("a run")
+        .id;
+    let letters = site.engine.dead_letter_groups().await.expect("groups");
+    Year {
+        address: site.address,
+        client: corrected(site).await,
+        dead_letter: letters.groups[0].first[0],
+        run,
+    }
+}
+
+/// The client with the most kinds of changes, one of them a correction.
+async fn corrected(site: &Site) -> String {
+    let clients = site
+        .engine
+        .store()
+        .clients(&tenure::store::ClientFilter::default(), None, 500)
+        .await
+        .expect("clients");
+    let mut best = (0, String::new());
+    for stored in clients {
+        let journal = site
+            .engine
+            .store()
+            .journal(&stored.key, 0, 300)
+            .await
+            .expect("a journal");
+        let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let is_corrected = journal.iter().any(|line| line.entry.is_correction());
+        let score = kinds.len() + if is_corrected { 20 } else { 0 };
+        if score > best.0 && journal.len() < 60 {
+            best = (score, stored.key.to_string());
+        }
+    }
+    best.1
+}
