@@ -140,13 +140,13 @@ fn verdict(summary: &Summary) -> Markup {
         (Tone::Bad, count) => {
             let bad = issues.iter().filter(|issue| issue.tone == Tone::Bad).count();
             let rest = count - bad;
-            let rest = if rest > 0 {
-                format!(" {} attention.", needs(rest))
-            } else {
-                String::new()
+            let rest = match rest {
+                0 => String::new(),
+                1 => ", and one more thing needs attention".to_owned(),
+                rest => format!(", and {rest} more things need attention"),
             };
             format!(
-                "{} wrong.{rest}",
+                "{} wrong{rest}.",
                 if bad == 1 {
                     "Something is".into()
                 } else {
