@@ -189,9 +189,9 @@ fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
             "`tenure subscribe nowhere`",
         ),
         (
-            &["replay", "--from", "yesterday", "--to", "other"],
+            &["replay", "--from", "last-week", "--to", "other"],
             2,
-            "an RFC 3339 time",
+            "expected a cursor of the feed, beginning, or a time",
         ),
         (
             &[

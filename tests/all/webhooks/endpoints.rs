@@ -299,7 +299,7 @@ fn unknown_names_and_taken_names_are_errors() {
             "no endpoint is named other",
         ),
         (
-            &["replay", "crm", "--from", "yesterday"],
+            &["replay", "crm", "--from", "last-week"],
             "expected a cursor of the feed",
         ),
         (
