@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::future::join_all;
 use maud::{Markup, html};
 use tokio::sync::Mutex;
 
@@ -56,28 +57,68 @@ const BY: [(&str, &str); 4] = [
 
 /// Counts of clients by filter, as they were last counted.
 #[derive(Clone, Default)]
-pub struct Counts(Arc<Mutex<HashMap<String, (Instant, ClientCounts)>>>);
+pub struct Counts(Arc<Mutex<HashMap<String, Known>>>);
+
+/// What is known of one filter.
+#[derive(Default)]
+struct Known {
+    counted: Option<(Instant, ClientCounts)>,
+    /// A task is counting. One is enough, however many readers wait.
+    is_running: bool,
+}
 
 impl Counts {
-    /// Counts in a task of its own. None: it has not ended yet.
+    /// Counts in a task of its own, because that may take long. None: it has not ended yet, and was never counted before.
     async fn get(&self, engine: &Arc<Engine>, name: String, request: SearchRequest) -> Option<ClientCounts> {
-        let (known, engine) = (self.0.clone(), engine.clone());
+        let before = match self.begin(&name).await {
+            Begun::Known(counts) => return counts,
+            Begun::Now(before) => before,
+        };
+        let (counts, engine) = (self.clone(), engine.clone());
         let counting = tokio::spawn(async move {
-            if let Some((at, counts)) = known.lock().await.get(&name)
-                && at.elapsed() < COUNTS_FRESH_FOR
-            {
-                return Some(counts.clone());
-            }
-            let (counts, _) = engine.count(&request, None).await.ok()?;
-            let mut known = known.lock().await;
-            if known.len() >= MOST_COUNTS {
-                known.clear();
-            }
-            known.insert(name, (Instant::now(), counts.clone()));
-            Some(counts)
+            let counted = engine.count(&request, None).await.ok().map(|(counts, _)| counts);
+            counts.end(&name, counted.clone()).await;
+            counted
         });
-        tokio::time::timeout(PATIENCE, counting).await.ok()?.ok()?
+        let counted = tokio::time::timeout(PATIENCE, counting).await;
+        counted.ok().and_then(Result::ok).flatten().or(before)
     }
+
+    async fn begin(&self, name: &str) -> Begun {
+        let mut all = self.0.lock().await;
+        if all.len() >= MOST_COUNTS {
+            all.retain(|_, known| known.is_running);
+        }
+        let known = all.entry(name.to_owned()).or_default();
+        let before = known.counted.as_ref().map(|(_, counts)| counts.clone());
+        let is_fresh = known
+            .counted
+            .as_ref()
+            .is_some_and(|(at, _)| at.elapsed() < COUNTS_FRESH_FOR);
+        if is_fresh || known.is_running {
+            return Begun::Known(before);
+        }
+        known.is_running = true;
+        Begun::Now(before)
+    }
+
+    async fn end(&self, name: &str, counted: Option<ClientCounts>) {
+        let mut all = self.0.lock().await;
+        if let Some(known) = all.get_mut(name) {
+            known.is_running = false;
+            if let Some(counts) = counted {
+                known.counted = Some((Instant::now(), counts));
+            }
+        }
+    }
+}
+
+/// Whether somebody must count.
+enum Begun {
+    /// No: the counts are fresh, or a task is counting.
+    Known(Option<ClientCounts>),
+    /// Yes. With the counts from before.
+    Now(Option<ClientCounts>),
 }
 
 /// A search in the words of the reader: a filter, and text in one field or any.
@@ -282,21 +323,23 @@ async fn tabs(view: &View, asked: &Asked) -> Markup {
         (None, Some("all_active")) => "all_active",
         _ => "all",
     };
-    let mut counts = Vec::new();
-    for (name, _, _) in TABS {
-        let Some(mut request) = base.clone() else {
-            counts.push(None);
-            continue;
-        };
-        request.list.tab = Tab::from_name(name);
-        match name {
-            "all_active" => request.list.service = Some(ServiceFilter::AllActive),
-            _ if current == "all_active" => request.list.service = None,
-            _ => {}
+    let counting = TABS.iter().map(|(name, _, _)| {
+        let request = base.clone().map(|mut request| {
+            request.list.tab = Tab::from_name(name);
+            match *name {
+                "all_active" => request.list.service = Some(ServiceFilter::AllActive),
+                _ if current == "all_active" => request.list.service = None,
+                _ => {}
+            }
+            request
+        });
+        async move {
+            let request = request?;
+            let key = format!("{request:?}");
+            view.console.counts.get(&view.engine, key, request).await
         }
-        let key = format!("{request:?}");
-        counts.push(view.console.counts.get(&view.engine, key, request).await);
-    }
+    });
+    let counts = join_all(counting).await;
     html! {
         nav.tabs aria-label="Tabs" {
             @for ((name, title, sets), counts) in TABS.iter().zip(counts) {

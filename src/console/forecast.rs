@@ -20,7 +20,7 @@ use crate::http::ApiError;
 use crate::store::StoreError;
 
 /// How long a page reads before it shows what it has.
-const FORECAST_TIME: Duration = Duration::from_millis(80);
+const FORECAST_TIME: Duration = Duration::from_millis(40);
 /// Clients that a page lists.
 const LISTED: usize = 50;
 const BATCH: u32 = 200;
