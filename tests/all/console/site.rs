@@ -223,7 +223,7 @@ impl Year {
 
 async fn live() -> (Site, Year) {
     let shape = Shape {
-        clients: 80,
+        clients: 48,
         start: at("2025-03-01T00:00:00Z"),
         ..Shape::default()
     };
