@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -15,8 +14,8 @@ use super::sweep_runs;
 use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{HeldBack, Operator, SweepMode, SweepOptions, SweepReport};
-use crate::store::{Halt, RunStatus, SweepRun};
+use crate::engine::{Operator, SweepMode, SweepOptions, SweepReport, SweepState};
+use crate::store::RunStatus;
 use crate::telemetry;
 
 #[derive(Debug, Subcommand)]
@@ -312,75 +311,43 @@ fn print_result(context: &Context, sweep: Sweep, result: &str) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// A sweep in the list.
-#[derive(Serialize)]
-struct Listed {
-    sweep: Sweep,
-    cron: String,
-    enabled: bool,
-    halts: Vec<Halt>,
-    last_run: Option<SweepRun>,
-    /// The last run that left nothing undone: `last_run`, or an earlier one.
-    last_done: Option<SweepRun>,
-    next: Option<DateTime<Utc>>,
-    /// Why timers that are due would not fire now.
-    held_back: Option<HeldBack>,
-}
-
 async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
-    let halts = engine.store().halts().await?;
-    let mut listed = Vec::new();
-    for (sweep, schedule) in &context.settings.sweeps.schedules {
-        listed.push(Listed {
-            sweep: *sweep,
-            cron: schedule.cron.with_seconds().to_owned(),
-            enabled: schedule.enabled,
-            halts: halts
-                .iter()
-                .filter(|halt| halt.sweep == *sweep)
-                .cloned()
-                .collect(),
-            last_run: engine.store().runs(Some(*sweep), 1).await?.pop(),
-            last_done: engine.store().last_done_run(*sweep).await?,
-            next: schedule.cron.next_after(engine.now()),
-            held_back: engine.sweep_held_back(*sweep).await?,
-        });
-    }
+    let states = engine.sweep_states(&context.settings.sweeps.schedules).await?;
     if context.is_json() {
-        for sweep in &listed {
-            output::json(sweep)?;
+        for state in &states {
+            output::json(state)?;
         }
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
-        context.print_rows(&head, listed.iter().map(row))?;
-        for sweep in &listed {
-            if let Some(held_back) = &sweep.held_back {
-                output::error_line(format!("{} is held back: {held_back}", sweep.sweep));
+        context.print_rows(&head, states.iter().map(row))?;
+        for state in &states {
+            if let Some(held_back) = &state.held_back {
+                output::error_line(format!("{} is held back: {held_back}", state.sweep));
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(listed: &Listed) -> Vec<String> {
-    let next = if listed.enabled {
-        output::moment(listed.next)
+fn row(state: &SweepState) -> Vec<String> {
+    let next = if state.enabled {
+        output::moment(state.next)
     } else {
         "manual only".into()
     };
-    let run = listed.last_run.as_ref();
-    let halts: Vec<String> = listed
+    let run = state.last_run.as_ref();
+    let halts: Vec<String> = state
         .halts
         .iter()
         .map(|halt| format!("{} since {}: {}", halt.kind.as_str(), rfc3339(halt.at), halt.why))
         .collect();
     vec![
-        listed.sweep.to_string(),
-        listed.cron.clone(),
+        state.sweep.to_string(),
+        state.cron.clone(),
         next,
         output::words(run.map(|run| run.status.as_str())),
-        output::moment(listed.last_done.as_ref().and_then(|run| run.upto)),
+        output::moment(state.last_done.as_ref().and_then(|run| run.upto)),
         output::words((!halts.is_empty()).then(|| halts.join("; ")).as_deref()),
     ]
 }

@@ -1,17 +1,15 @@
 //! The list of clients: search, tabs, filters, pages, and a download.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::join_all;
 use maud::{Markup, html};
-use tokio::sync::Mutex;
 
 use super::csv;
 use super::error::PageError;
 use super::layout::{Frame, Section};
+use super::remembered::Remembered;
 use super::ui::{self, chip, counted, number, words};
 use super::view::View;
 use crate::csv_row::Cell;
@@ -31,10 +29,6 @@ const FEW: usize = 20;
 /// Rows of a download.
 const MOST_ROWS: usize = 50_000;
 const COUNTS_FRESH_FOR: Duration = Duration::from_secs(30);
-/// How long a page waits for counts.
-const PATIENCE: Duration = Duration::from_millis(40);
-/// Filters whose counts are remembered.
-const MOST_COUNTS: usize = 64;
 
 /// A parameter and its value.
 type Param = (&'static str, &'static str);
@@ -55,71 +49,8 @@ const BY: [(&str, &str); 4] = [
     ("account", "Account"),
 ];
 
-/// Counts of clients by filter, as they were last counted.
-#[derive(Clone, Default)]
-pub struct Counts(Arc<Mutex<HashMap<String, Known>>>);
-
-/// What is known of one filter.
-#[derive(Default)]
-struct Known {
-    counted: Option<(Instant, ClientCounts)>,
-    /// A task is counting. One is enough, however many readers wait.
-    is_running: bool,
-}
-
-impl Counts {
-    /// Counts in a task of its own, because that may take long. None: it has not ended yet, and was never counted before.
-    async fn get(&self, engine: &Arc<Engine>, name: String, request: SearchRequest) -> Option<ClientCounts> {
-        let before = match self.begin(&name).await {
-            Begun::Known(counts) => return counts,
-            Begun::Now(before) => before,
-        };
-        let (counts, engine) = (self.clone(), engine.clone());
-        let counting = tokio::spawn(async move {
-            let counted = engine.count(&request, None).await.ok().map(|(counts, _)| counts);
-            counts.end(&name, counted.clone()).await;
-            counted
-        });
-        let counted = tokio::time::timeout(PATIENCE, counting).await;
-        counted.ok().and_then(Result::ok).flatten().or(before)
-    }
-
-    async fn begin(&self, name: &str) -> Begun {
-        let mut all = self.0.lock().await;
-        if all.len() >= MOST_COUNTS {
-            all.retain(|_, known| known.is_running);
-        }
-        let known = all.entry(name.to_owned()).or_default();
-        let before = known.counted.as_ref().map(|(_, counts)| counts.clone());
-        let is_fresh = known
-            .counted
-            .as_ref()
-            .is_some_and(|(at, _)| at.elapsed() < COUNTS_FRESH_FOR);
-        if is_fresh || known.is_running {
-            return Begun::Known(before);
-        }
-        known.is_running = true;
-        Begun::Now(before)
-    }
-
-    async fn end(&self, name: &str, counted: Option<ClientCounts>) {
-        let mut all = self.0.lock().await;
-        if let Some(known) = all.get_mut(name) {
-            known.is_running = false;
-            if let Some(counts) = counted {
-                known.counted = Some((Instant::now(), counts));
-            }
-        }
-    }
-}
-
-/// Whether somebody must count.
-enum Begun {
-    /// No: the counts are fresh, or a task is counting.
-    Known(Option<ClientCounts>),
-    /// Yes. With the counts from before.
-    Now(Option<ClientCounts>),
-}
+/// Counts of clients by filter.
+pub type Counts = Remembered<String, ClientCounts>;
 
 /// A search in the words of the reader: a filter, and text in one field or any.
 struct Asked {
@@ -236,14 +167,11 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
         }
         None => crate::engine::ClientsFound::default(),
     };
-    let next = found
-        .next
-        .map(|next| view.with(&[("after", Some(&next.to_string()))]));
-    let first = asked.after.as_ref().map(|_| view.with(&[("after", None)]));
+    let pages = view.pages("after", found.next.map(|next| next.to_string()));
     let is_filtered = !view.given.is_empty();
     Ok(html! {
         section.card.flush {
-            @if found.clients.is_empty() && next.is_none() {
+            @if found.clients.is_empty() && pages.next.is_none() {
                 @if is_filtered {
                     (ui::empty("No client matches", "Remove a filter, or search in another field."))
                 } @else {
@@ -251,7 +179,7 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
                 }
             } @else {
                 (table(&found.clients))
-                (ui::pager(&counted(found.clients.len(), "client"), first.as_deref(), next.as_deref()))
+                (ui::pager(&counted(found.clients.len(), "client"), &pages))
             }
         }
     })
@@ -335,8 +263,9 @@ async fn tabs(view: &View, asked: &Asked) -> Markup {
         });
         async move {
             let request = request?;
-            let key = format!("{request:?}");
-            view.console.counts.get(&view.engine, key, request).await
+            let (key, engine) = (format!("{request:?}"), view.engine.clone());
+            let counting = async move { engine.count(&request, None).await.ok().map(|(counts, _)| counts) };
+            view.console.counts.get(key, COUNTS_FRESH_FOR, counting).await
         }
     });
     let counts = join_all(counting).await;

@@ -49,7 +49,7 @@ impl Asked {
         })
     }
 
-    async fn letters(&self, engine: &Engine) -> Result<Vec<DeadLetterSummary>, StoreError> {
+    async fn dead_letters(&self, engine: &Engine) -> Result<Vec<DeadLetterSummary>, StoreError> {
         if let Some(group) = &self.group {
             return engine.dead_letters_of_group(group, self.after, PAGE + 1).await;
         }
@@ -65,21 +65,15 @@ impl Asked {
 pub async fn list(mut view: View) -> Result<Response, PageError> {
     let asked = Arc::new(Asked::of(&mut view)?);
     let reading = asked.clone();
-    let (groups, mut letters) = view
+    let (groups, mut dead_letters) = view
         .run(move |engine| async move {
             Ok((
                 engine.dead_letter_groups().await?,
-                reading.letters(&engine).await?,
+                reading.dead_letters(&engine).await?,
             ))
         })
         .await?;
-    let more = letters.len() > PAGE;
-    letters.truncate(PAGE);
-    let next = letters
-        .last()
-        .filter(|_| more)
-        .map(|last| view.with(&[("after", Some(&last.id.to_string()))]));
-    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let pages = view.pages_of("after", &mut dead_letters, PAGE, |last| last.id.to_string());
     let chosen = asked.group.as_ref().and_then(|key| {
         let mut groups = groups.groups.iter();
         groups.find(|group| group.reason == key.reason && group.origin == key.origin)
@@ -89,11 +83,11 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         @if let Some(group) = chosen { (group_card(&view, group)) }
         @if asked.group.is_none() { (status_tabs(&view, asked.status, groups.total, groups.complete)) }
         section.card.flush {
-            @if letters.is_empty() {
+            @if dead_letters.is_empty() {
                 (empty(asked.status))
             } @else {
-                (table(&view, &letters))
-                (ui::pager(&counted(letters.len(), "dead letter"), first.as_deref(), next.as_deref()))
+                (table(&view, &dead_letters))
+                (ui::pager(&counted(dead_letters.len(), "dead letter"), &pages))
             }
         }
     };
@@ -220,7 +214,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
     let content = html! {
         (ui::note(Tone::Attention, &html! { p { b { (record.dead_letter.reason) } } }))
         div.grid {
-            div.two-thirds { (body_card(&record)) (super::actions::letter_forms(&view, &record)) }
+            div.two-thirds { (body_card(&record)) (super::actions::dead_letter_forms(&view, &record)) }
             div.third { (facts_card(&view, &record)) (headers_card(&record)) }
         }
     };
@@ -272,7 +266,7 @@ fn body_card(record: &DeadLetterRecord) -> Markup {
             pre tabindex="0" { (readable(body)) }
             p.muted {
                 (counted(record.bytes, "byte"))
-                @if body.len() > SHOWN { ", the first " (number(i64::try_from(SHOWN).unwrap_or(i64::MAX))) " are shown" }
+                @if body.len() > SHOWN { ", the first " (number(SHOWN)) " are shown" }
                 @if record.is_truncated() { ". The message was too long to be stored whole: it cannot be redriven" }
             }
         },

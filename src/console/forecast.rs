@@ -249,7 +249,7 @@ fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
                     @let is_out = day < today || day > last;
                     td class=(if is_out { "out" } else { heat(clients) }) {
                         span.muted { @if day.day() == 1 || day == first { (day.format("%-d %b")) } @else { (day.day()) } }
-                        @if clients > 0 && !is_out { b { a href=(view.with(&[("day", Some(&day.to_string()))])) { (number(i64::try_from(clients).unwrap_or(i64::MAX))) } } }
+                        @if clients > 0 && !is_out { b { a href=(view.with(&[("day", Some(&day.to_string()))])) { (number(clients)) } } }
                     }
                 } } } }
             } }
@@ -269,8 +269,8 @@ fn partners_card(view: &View, partners: &BTreeMap<String, (u64, u64)>) -> Markup
                 tbody { @for (partner, (clients, expiries)) in sorted.into_iter().take(20) {
                     tr {
                         th scope="row" { a.id href=(view.with(&[("partner", Some(partner)), ("after", None)])) { (ui::breakable(partner)) } }
-                        td.num { (number(i64::try_from(*clients).unwrap_or(i64::MAX))) }
-                        td.num { (number(i64::try_from(*expiries).unwrap_or(i64::MAX))) }
+                        td.num { (number(*clients)) }
+                        td.num { (number(*expiries)) }
                     }
                 } }
             } }

@@ -9,10 +9,9 @@ use tokio::sync::Mutex;
 
 use super::Console;
 use super::ui::{Tone, counted, distance, title, words};
-use crate::domain::Sweep;
-use crate::engine::{DeadLetterGroups, EndpointView, Engine, HeldBack, MinuteCounts, SourceStatus};
+use crate::engine::{DeadLetterGroups, EndpointView, Engine, MinuteCounts, SourceStatus, SweepState};
 use crate::http::{Api, ApiError, Health};
-use crate::store::{Halt, HaltKind, LaneProgress, RunStatus, StoreError, SweepRun};
+use crate::store::{HaltKind, LaneProgress, RunStatus, StoreError};
 
 /// How long a summary is reused: readers of live figures share it.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -34,17 +33,6 @@ pub struct Summary {
     pub relay: Option<(Option<DateTime<Utc>>, i64)>,
     /// The last hour, by minute.
     pub hour: Vec<(DateTime<Utc>, MinuteCounts)>,
-}
-
-/// A sweep: its schedule, its last run and its halts.
-pub struct SweepState {
-    pub sweep: Sweep,
-    pub cron: String,
-    pub next: Option<DateTime<Utc>>,
-    pub last: Option<SweepRun>,
-    pub last_done: Option<SweepRun>,
-    pub halts: Vec<Halt>,
-    pub held_back: Option<HeldBack>,
 }
 
 /// Something that is not well.
@@ -108,7 +96,7 @@ async fn read(
     Ok(Summary {
         now: engine.now(),
         checks,
-        sweeps: sweeps(engine, console).await?,
+        sweeps: engine.sweep_states(&console.schedules).await?,
         lanes: store.lanes().await?,
         sources: engine.sources().await?,
         endpoints: engine.endpoints().await?,
@@ -118,31 +106,6 @@ async fn read(
     })
 }
 
-/// Every sweep, in the order of the rules.
-///
-/// # Errors
-/// When the store cannot be reached.
-pub async fn sweeps(engine: &Engine, console: &Console) -> Result<Vec<SweepState>, StoreError> {
-    let halts = engine.store().halts().await?;
-    let mut states = Vec::new();
-    for (sweep, schedule) in &console.schedules {
-        let of_sweep = halts.iter().filter(|halt| halt.sweep == *sweep).cloned();
-        states.push(SweepState {
-            sweep: *sweep,
-            cron: schedule.cron.with_seconds().to_owned(),
-            next: schedule
-                .cron
-                .next_after(engine.now())
-                .filter(|_| schedule.enabled),
-            last: engine.store().runs(Some(*sweep), 1).await?.pop(),
-            last_done: engine.store().last_done_run(*sweep).await?,
-            halts: of_sweep.collect(),
-            held_back: engine.sweep_held_back(*sweep).await?,
-        });
-    }
-    Ok(states)
-}
-
 impl Summary {
     /// What is not well, the worst first.
     #[must_use]
@@ -150,7 +113,7 @@ impl Summary {
         let mut issues = Vec::new();
         self.check_issues(&mut issues);
         for state in &self.sweeps {
-            state.issues(self.now, &mut issues);
+            sweep_issues(state, self.now, &mut issues);
         }
         self.flow_issues(&mut issues);
         let open = self.dead_letters.total;
@@ -243,7 +206,7 @@ impl Summary {
     /// The worst tone of the issues.
     #[must_use]
     pub fn tone(&self) -> Tone {
-        self.issues().first().map_or(Tone::Good, |issue| issue.tone)
+        tone_of(&self.issues())
     }
 
     /// The sum of the last hour.
@@ -257,52 +220,60 @@ impl Summary {
     }
 }
 
+/// The worst tone of issues, of which the worst is first.
+#[must_use]
+pub fn tone_of(issues: &[Issue]) -> Tone {
+    issues.first().map_or(Tone::Good, |issue| issue.tone)
+}
+
 fn last_heard(now: DateTime<Utc>, since: DateTime<Utc>) -> String {
     format!("last heard {}", distance(now, since))
 }
 
-impl SweepState {
-    fn issues(&self, now: DateTime<Utc>, issues: &mut Vec<Issue>) {
-        let name = title(self.sweep.as_str());
-        for halt in &self.halts {
-            let since = distance(now, halt.at);
-            let (tone, what, then) = match halt.kind {
-                HaltKind::Tripped => (
-                    Tone::Bad,
-                    format!("{name}: the breaker stopped the sweep {since}"),
-                    "See which clients it would change. If that is right, confirm it.",
-                ),
-                HaltKind::Paused => (
-                    Tone::Attention,
-                    format!("{name} was paused {since}"),
-                    "Its timers wait until somebody resumes it.",
-                ),
-            };
-            issues.push(Issue {
-                tone,
-                what,
-                then: match halt.kind {
-                    HaltKind::Paused if !halt.why.is_empty() => format!("“{}” {then}", halt.why),
-                    _ => then.into(),
-                },
-                url: format!("/sweeps#{}", self.sweep),
-            });
-        }
-        if let Some(held_back) = &self.held_back {
-            issues.push(Issue {
-                tone: Tone::Attention,
-                what: format!("{name} is held back: {held_back}"),
-                then: "Timers wait until the events from before have arrived.".into(),
-                url: format!("/sweeps#{}", self.sweep),
-            });
-        }
-        if let Some(run) = self.last.as_ref().filter(|run| run.status == RunStatus::Failed) {
-            issues.push(Issue {
-                tone: Tone::Bad,
-                what: format!("{name}: the last run {}", words(run.status.as_str())),
-                then: run.error.clone().unwrap_or_else(|| "The log says why.".into()),
-                url: format!("/sweeps/runs/{}", run.id),
-            });
-        }
+fn sweep_issues(state: &SweepState, now: DateTime<Utc>, issues: &mut Vec<Issue>) {
+    let name = title(state.sweep.as_str());
+    for halt in &state.halts {
+        let since = distance(now, halt.at);
+        let (tone, what, then) = match halt.kind {
+            HaltKind::Tripped => (
+                Tone::Bad,
+                format!("{name}: the breaker stopped the sweep {since}"),
+                "See which clients it would change. If that is right, confirm it.",
+            ),
+            HaltKind::Paused => (
+                Tone::Attention,
+                format!("{name} was paused {since}"),
+                "Its timers wait until somebody resumes it.",
+            ),
+        };
+        issues.push(Issue {
+            tone,
+            what,
+            then: match halt.kind {
+                HaltKind::Paused if !halt.why.is_empty() => format!("“{}” {then}", halt.why),
+                _ => then.into(),
+            },
+            url: format!("/sweeps#{}", state.sweep),
+        });
+    }
+    if let Some(held_back) = &state.held_back {
+        issues.push(Issue {
+            tone: Tone::Attention,
+            what: format!("{name} is held back: {held_back}"),
+            then: "Timers wait until the events from before have arrived.".into(),
+            url: format!("/sweeps#{}", state.sweep),
+        });
+    }
+    if let Some(run) = state
+        .last_run
+        .as_ref()
+        .filter(|run| run.status == RunStatus::Failed)
+    {
+        issues.push(Issue {
+            tone: Tone::Bad,
+            what: format!("{name}: the last run {}", words(run.status.as_str())),
+            then: run.error.clone().unwrap_or_else(|| "The log says why.".into()),
+            url: format!("/sweeps/runs/{}", run.id),
+        });
     }
 }

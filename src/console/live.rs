@@ -21,13 +21,10 @@ const EVERY: Duration = Duration::from_secs(3);
 pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
     let hour = summary.last_hour();
     BTreeMap::from([
-        ("events", number(i64::try_from(hour.events()).unwrap_or(i64::MAX))),
-        ("changes", number(i64::try_from(hour.changes).unwrap_or(i64::MAX))),
-        ("refused", number(i64::try_from(hour.refused).unwrap_or(i64::MAX))),
-        (
-            "dead-letters",
-            number(i64::try_from(summary.dead_letters.total).unwrap_or(i64::MAX)),
-        ),
+        ("events", number(hour.events())),
+        ("changes", number(hour.changes)),
+        ("refused", number(hour.refused)),
+        ("dead-letters", number(summary.dead_letters.total)),
         (
             "backlog",
             summary

@@ -19,6 +19,7 @@ mod live;
 mod overview;
 mod policy;
 mod refusals;
+mod remembered;
 mod sources;
 mod statements;
 mod story;
@@ -109,7 +110,7 @@ fn actions(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<
             "/sweeps/{sweep}/{verb}",
             get(actions::ask_sweep).post(actions::do_sweep),
         ),
-        ("/dead-letters/{id}/{verb}", post(actions::do_letter)),
+        ("/dead-letters/{id}/{verb}", post(actions::do_dead_letter)),
         (
             "/dead-letter-groups/{verb}",
             get(actions::ask_group).post(actions::do_group),

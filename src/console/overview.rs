@@ -1,64 +1,50 @@
 //! The overview: is all well, and if not, which part and what to do.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use maud::{Markup, html};
-use tokio::sync::Mutex;
 
 use super::charts::{self, Bars, Series};
 use super::error::PageError;
-use super::health::{Summary, SweepState};
+use super::health::{self, Summary};
 use super::layout::{Frame, Section};
+use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{Engine, ForecastDays, ForecastRequest, MinuteCounts};
+use crate::engine::{Engine, ForecastDays, ForecastRequest, MinuteCounts, SweepState};
 use crate::store::{RefusalFilter, StoreError};
 
 /// How far the chart of expiries reaches.
 const DAYS: i64 = 30;
 /// How long expiries are reused.
 const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
-/// How long the first request waits for expiries.
-const PATIENCE: Duration = Duration::from_millis(40);
 /// Pages of the forecast that are read at most.
 const MOST_PAGES: usize = 50;
 /// Refusals that are counted at most.
 const REFUSALS: u32 = 1_000;
 
-/// The accesses that expire, by day, as they were last counted.
-#[derive(Clone, Default)]
-pub struct Expiries(Arc<Mutex<Option<Counted>>>);
+/// The accesses that expire, by day.
+pub type Expiries = Remembered<(), Counted>;
 
+/// The accesses that expire on each day.
 #[derive(Clone)]
-struct Counted {
-    at: Instant,
+pub struct Counted {
     days: BTreeMap<NaiveDate, u64>,
     is_complete: bool,
 }
 
-impl Expiries {
-    /// Counts in a task of its own, because it may take long. None: it has not ended yet.
-    async fn get(&self, engine: &Arc<Engine>) -> Option<Counted> {
-        let (latest, engine) = (self.0.clone(), engine.clone());
-        let counting = tokio::spawn(async move {
-            let mut latest = latest.lock().await;
-            if let Some(counted) = &*latest
-                && counted.at.elapsed() < EXPIRIES_FRESH_FOR
-            {
-                return Some(counted.clone());
-            }
-            match count_expiries(&engine).await {
-                Ok(counted) => *latest = Some(counted),
-                Err(error) => tracing::warn!(%error, "cannot count the accesses that expire"),
-            }
-            latest.clone()
-        });
-        tokio::time::timeout(PATIENCE, counting).await.ok()?.ok()?
-    }
+async fn expiries(view: &View) -> Option<Counted> {
+    let engine = view.engine.clone();
+    let counting = async move {
+        let counted = count_expiries(&engine).await;
+        counted
+            .inspect_err(|error| tracing::warn!(%error, "cannot count the accesses that expire"))
+            .ok()
+    };
+    view.console.expiries.get((), EXPIRIES_FRESH_FOR, counting).await
 }
 
 async fn count_expiries(engine: &Engine) -> Result<Counted, StoreError> {
@@ -85,7 +71,6 @@ async fn count_expiries(engine: &Engine) -> Result<Counted, StoreError> {
     let expiries = days.into_days().into_iter();
     let expiries = expiries.map(|day| (day.day, day.by_type.get("access.expired").copied().unwrap_or(0)));
     Ok(Counted {
-        at: Instant::now(),
         days: expiries.collect(),
         is_complete: after.is_none(),
     })
@@ -98,7 +83,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         .choice("span", [("hour", false), ("day", true)])?
         .unwrap_or(false);
     let summary = view.console.summary.get(&view.api, &view.console).await?;
-    let expiries = view.console.expiries.get(&view.engine).await;
+    let expiries = expiries(&view).await;
     let filter = RefusalFilter {
         from: Some(view.now - TimeDelta::days(1)),
         ..RefusalFilter::default()
@@ -133,7 +118,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
 /// A sentence and a colour for the state of everything.
 fn verdict(summary: &Summary) -> Markup {
     let issues = summary.issues();
-    let tone = summary.tone();
+    let tone = health::tone_of(&issues);
     let sentence = match (tone, issues.len()) {
         (Tone::Good | Tone::Neutral, _) => "All is well.".to_owned(),
         (Tone::Attention, count) => format!("Tenure works. {} attention.", needs(count)),
@@ -290,9 +275,9 @@ fn sweeps_card(summary: &Summary) -> Markup {
                         tr data-row {
                             th scope="row" data-label="Sweep" { a href={ "/sweeps#" (state.sweep) } { (title(state.sweep.as_str())) } }
                             td data-label="State" { (sweep_chip(state)) }
-                            td data-label="Last run" { (ui::optional_moment(state.last.as_ref().map(|run| run.started_at))) }
-                            td.num data-label="Changed" { (state.last.as_ref().map_or("–".into(), |run| number(run.counts.changed))) }
-                            td data-label="Next" { @match state.next { Some(at) => { (ui::moment(at)) }, None => { span.muted { "by hand only" } } } }
+                            td data-label="Last run" { (ui::optional_moment(state.last_run.as_ref().map(|run| run.started_at))) }
+                            td.num data-label="Changed" { (state.last_run.as_ref().map_or("–".into(), |run| number(run.counts.changed))) }
+                            td data-label="Next" { @match state.next_run() { Some(at) => { (ui::moment(at)) }, None => { span.muted { "by hand only" } } } }
                         }
                     } }
                 }
@@ -303,7 +288,7 @@ fn sweeps_card(summary: &Summary) -> Markup {
 
 /// Whether a sweep runs, in a chip.
 pub fn sweep_chip(state: &SweepState) -> Markup {
-    match (state.halts.first(), &state.last) {
+    match (state.halts.first(), &state.last_run) {
         (Some(halt), _) => chip(halt.kind.as_str()),
         (None, Some(run)) => chip(run.status.as_str()),
         (None, None) => chip_of(Tone::Neutral, "has not run"),

@@ -37,25 +37,22 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         from,
         until,
     };
-    let (refusals, next) = view
-        .run(|engine| async move { engine.refusals(&filter, after.as_ref(), PAGE).await })
-        .await?;
-    let (refusals, fates) = view
+    let (refusals, fates, next) = view
         .run(|engine| async move {
+            let (refusals, next) = engine.refusals(&filter, after.as_ref(), PAGE).await?;
             let fates = engine.fates(&refusals, FATES).await?;
-            Ok((refusals, fates))
+            Ok((refusals, fates, next))
         })
         .await?;
-    let next = next.map(|next| view.with(&[("after", Some(&next.to_string()))]));
-    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let pages = view.pages("after", next.map(|next| next.to_string()));
     let content = html! {
         (filters(&view))
         section.card.flush {
-            @if refusals.is_empty() && next.is_none() {
+            @if refusals.is_empty() && pages.next.is_none() {
                 (ui::empty("No refused event", "Tenure refuses an event that is impossible at its position in the history of its client."))
             } @else {
                 (table(&refusals, &fates))
-                (ui::pager(&counted(refusals.len(), "refusal"), first.as_deref(), next.as_deref()))
+                (ui::pager(&counted(refusals.len(), "refusal"), &pages))
             }
         }
     };

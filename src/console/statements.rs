@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::csv;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Tone, chip, chip_of, counted, number, signed};
+use super::ui::{self, Pages, Tone, chip, chip_of, counted, number, signed};
 use super::view::View;
 use crate::csv_row::Cell;
 use crate::domain::statement::DayCounts;
@@ -117,11 +117,7 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         .run(move |engine| async move { Ok(engine.statement(&request).await) })
         .await??;
     let closings = view.run(|engine| async move { engine.closings().await }).await?;
-    let next = page
-        .next
-        .as_ref()
-        .map(|next| view.with(&[("after", Some(&next.to_string()))]));
-    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let pages = view.pages("after", page.next.as_ref().map(ToString::to_string));
     let may_close = page
         .closing
         .as_ref()
@@ -135,10 +131,10 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         @if page.clients.is_empty() {
             section.card.flush {
                 (ui::empty("No client has a day in this month", "A client appears on its first billable day, or with its first day of access."))
-                (ui::pager("", first.as_deref(), next.as_deref()))
+                (ui::pager("", &pages))
             }
         } @else {
-            (tables(&view, &page.clients, first.as_deref(), next.as_deref()))
+            (tables(&view, &page.clients, &pages))
         }
     };
     let heading = format!("Statement of {}", ui::month_name(month.start().date_naive()));
@@ -163,18 +159,18 @@ fn filters(month: Month, partner: &str) -> Markup {
     }
 }
 
-fn tables(view: &View, clients: &[ClientStatement], first: Option<&str>, next: Option<&str>) -> Markup {
+fn tables(view: &View, clients: &[ClientStatement], pages: &Pages) -> Markup {
     let mut sums = PartnerSums::default();
     for client in clients {
         sums.add(client);
     }
     html! {
-            (ui::table_card("By partner", &html! { @if next.is_some() || first.is_some() { "of the clients on this page" } }, &html! { div.scroll { table.rows {
+            (ui::table_card("By partner", &html! { @if pages.are_several() { "of the clients on this page" } }, &html! { div.scroll { table.rows {
                 thead { tr { th { "Partner" } th.num { "Clients" } (day_heads()) } }
                 tbody { @for sum in sums.into_sums() {
                     tr {
                         th scope="row" data-label="Partner" { a.id href=(view.with(&[("partner", Some(&sum.partner)), ("after", None)])) { (ui::breakable(&sum.partner)) } }
-                        td.num data-label="Clients" { (number(i64::try_from(sum.clients).unwrap_or(i64::MAX))) }
+                        td.num data-label="Clients" { (number(sum.clients)) }
                         (days(sum.days)) (adjusted(sum.adjustments))
                     }
                 } }
@@ -188,7 +184,7 @@ fn tables(view: &View, clients: &[ClientStatement], first: Option<&str>, next: O
                         (adjusted(adjustments(client)))
                     } } }
                 } }
-                (ui::pager(&counted(clients.len(), "client"), first, next))
+                (ui::pager(&counted(clients.len(), "client"), pages))
             }))
     }
 }

@@ -69,7 +69,7 @@ pub fn card(story: &Story<'_>) -> Markup {
                 li.now { (line) }
                 @for (place, entry) in past.iter().enumerate().skip(hidden).rev() { (item(entry, place, &places)) }
             }
-            @if hidden > 0 { p { a href=(story.all_url) { "Show " (number(i64::try_from(hidden).unwrap_or(i64::MAX))) " earlier" } } }
+            @if hidden > 0 { p { a href=(story.all_url) { "Show " (number(hidden)) " earlier" } } }
         }
     }
 }
@@ -134,7 +134,7 @@ fn event_line(event: &HistoryEvent) -> Markup {
     html! {
         b { (event.kind) }
         @if event.count > 1 {
-            span.muted { "× " (number(i64::try_from(event.count).unwrap_or(i64::MAX))) @if let Some(last) = event.last { ", the last " (ui::spelled(last)) } }
+            span.muted { "× " (number(event.count)) @if let Some(last) = event.last { ", the last " (ui::spelled(last)) } }
         }
         span.muted { @if &*event.source != PACKED_SOURCE { "from " span.id { (ui::breakable(&event.source)) } } (actor(event)) }
         @if let Some(refusal) = event.refusal { (chip_of(Tone::Attention, &format!("refused: {}", refusal.words()))) }

@@ -4,13 +4,12 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::error::PageError;
-use super::health::{self, SweepState};
 use super::layout::{Frame, Section};
 use super::overview::sweep_chip;
 use super::ui::{self, Tone, chip, counted, number, title};
 use super::view::View;
 use crate::domain::Sweep;
-use crate::engine::JournalLine;
+use crate::engine::{JournalLine, SweepState};
 use crate::http::{ApiError, RawPath, number_in_path, place, read_place};
 use crate::store::{AuditFilter, AuditRecord, Halt, HaltKind, SweepRun};
 
@@ -40,7 +39,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
     let console = view.console.clone();
     let (states, mut runs, pauses) = view
         .run(move |engine| async move {
-            let states = health::sweeps(&engine, &console).await?;
+            let states = engine.sweep_states(&console.schedules).await?;
             let runs = engine.store().runs_before(sweep, before, RUNS + 1).await?;
             let pauses = if states.iter().any(|state| !state.halts.is_empty()) {
                 let filter = AuditFilter {
@@ -54,13 +53,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
             Ok((states, runs, pauses))
         })
         .await?;
-    let more = runs.len() > RUNS as usize;
-    runs.truncate(RUNS as usize);
-    let next = runs
-        .last()
-        .filter(|_| more)
-        .map(|run| view.with(&[("before", Some(&run.id.to_string()))]));
-    let first = view.value("before").map(|_| view.with(&[("before", None)]));
+    let pages = view.pages_of("before", &mut runs, RUNS as usize, |run| run.id.to_string());
     let content = html! {
         div.grid { @for state in &states { div.half { (card(&view, state, &pauses)) } } }
         (ui::table_card("Runs", &only(&view, sweep), &html! {
@@ -68,7 +61,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
                 (ui::empty("No run yet", "A sweep runs at the ticks of its cron line, and when somebody runs it."))
             } @else {
                 (runs_table(&view, &runs))
-                (ui::pager(&counted(runs.len(), "run"), first.as_deref(), next.as_deref()))
+                (ui::pager(&counted(runs.len(), "run"), &pages))
             }
         }))
     };
@@ -119,8 +112,8 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
             @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (held_back) } })) }
             dl {
                 dt { "Cron (UTC)" } dd { code { (state.cron) } }
-                dt { "Next" } dd { @match state.next { Some(at) => { (when(at)) }, None => { "only by hand" } } }
-                dt { "Last run" } dd { @match &state.last {
+                dt { "Next" } dd { @match state.next_run() { Some(at) => { (when(at)) }, None => { "only by hand" } } }
+                dt { "Last run" } dd { @match &state.last_run {
                     Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (when(run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
                     None => { "none yet" },
                 } }
@@ -168,13 +161,7 @@ pub async fn run(path: RawPath<String>, mut view: View) -> Result<Response, Page
         })
         .await?;
     let run = run.ok_or(ApiError::UnknownRun(id))?;
-    let more = lines.len() > CHANGES as usize;
-    lines.truncate(CHANGES as usize);
-    let next = lines
-        .last()
-        .filter(|_| more)
-        .map(|line| view.with(&[("after", Some(&place(line.cursor)))]));
-    let first = view.value("after").map(|_| view.with(&[("after", None)]));
+    let pages = view.pages_of("after", &mut lines, CHANGES as usize, |line| place(line.cursor));
     let lines: Vec<JournalLine> = lines.into_iter().map(JournalLine::from).collect();
     let content = html! {
         (run_card(&view, &run))
@@ -183,7 +170,7 @@ pub async fn run(path: RawPath<String>, mut view: View) -> Result<Response, Page
                 (ui::empty("No changes", "No timer was due, or retention has removed the lines of this run from the journal."))
             } @else {
                 (changes_table(&lines))
-                (ui::pager(&counted(lines.len(), "change"), first.as_deref(), next.as_deref()))
+                (ui::pager(&counted(lines.len(), "change"), &pages))
             }
         }))
     };

@@ -281,7 +281,7 @@ fn state_card(client: &ClientView, now: DateTime<Utc>) -> Markup {
                     }
                 }
                 @if let Some(account) = &client.account_id { dt { "Account" } dd { a.id href=(ui::url("/clients", &[("account", Some(account.as_str()))])) { (ui::breakable(account.as_str())) } } }
-                @if let Some(jobs) = client.jobs_total { dt { "Jobs" } dd { (ui::number(i64::try_from(jobs).unwrap_or(i64::MAX))) } }
+                @if let Some(jobs) = client.jobs_total { dt { "Jobs" } dd { (ui::number(jobs)) } }
                 dt { "Holds until" } dd { @match client.holds_until { Some(at) => { (when(at)) }, None => { "an event arrives" } } }
                 @if let Some(at) = client.as_of { dt { "Last change" } dd { (when(at)) } }
             }

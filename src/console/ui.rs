@@ -1,6 +1,6 @@
 //! The parts that pages are made of: times, chips, tables, figures, links.
 
-use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, PreEscaped, html};
 
 use crate::domain::ClientKey;
@@ -156,9 +156,7 @@ pub fn number(number: impl TryInto<i64>) -> String {
 /// A number and its noun: `1 client`, `2 clients`.
 #[must_use]
 pub fn counted(count: impl TryInto<i64>, noun: &str) -> String {
-    let count = count.try_into().unwrap_or(i64::MAX);
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{}\u{a0}{noun}{plural}", number(count))
+    counted_as(count, noun, &format!("{noun}s"))
 }
 
 /// A number and its noun, whose plural is not formed with an s alone: `2 entries`.
@@ -229,15 +227,30 @@ pub fn empty(what: &str, then: &str) -> Markup {
     html! { div.empty { b { (what) } (then) } }
 }
 
-/// Links to the first and the next page. Nothing if there is one page only.
-pub fn pager(shown: &str, first: Option<&str>, next: Option<&str>) -> Markup {
+/// The links of one page of a list. Without any, there is one page only.
+#[derive(Default)]
+pub struct Pages {
+    pub first: Option<String>,
+    pub next: Option<String>,
+}
+
+impl Pages {
+    /// Whether there are others.
+    #[must_use]
+    pub fn are_several(&self) -> bool {
+        self.first.is_some() || self.next.is_some()
+    }
+}
+
+/// What a page shows, with links to the first and the next one.
+pub fn pager(shown: &str, pages: &Pages) -> Markup {
     html! {
         nav.pager aria-label="Pages" {
             span { (shown) }
             span {
-                @if let Some(first) = first { a href=(first) { "First page" } }
-                @if first.is_some() && next.is_some() { " · " }
-                @if let Some(next) = next { a rel="next" href=(next) { "Next page →" } }
+                @if let Some(first) = &pages.first { a href=(first) { "First page" } }
+                @if pages.first.is_some() && pages.next.is_some() { " · " }
+                @if let Some(next) = &pages.next { a rel="next" href=(next) { "Next page →" } }
             }
         }
     }
@@ -251,22 +264,7 @@ pub fn note(tone: Tone, content: &Markup) -> Markup {
 /// The name of a calendar month: `October 2026`.
 #[must_use]
 pub fn month_name(first: chrono::NaiveDate) -> String {
-    const NAMES: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    let name = NAMES.get(first.month0() as usize).copied().unwrap_or_default();
-    format!("{name} {}", first.year())
+    first.format("%B %Y").to_string()
 }
 
 /// A URL with query parameters. Those without a value are left out.

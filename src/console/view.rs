@@ -13,7 +13,7 @@ use super::Console;
 use super::actions::said;
 use super::error::PageError;
 use super::layout::{self, Frame};
-use super::ui::note;
+use super::ui::{Pages, note};
 use crate::config::Scope;
 use crate::domain::Event;
 use crate::engine::Engine;
@@ -108,6 +108,29 @@ impl View {
             .map(|(name, value)| (name.as_str(), Some(value.as_str())))
             .collect();
         super::ui::url(path, &[rest.as_slice(), changes].concat())
+    }
+
+    /// The links of a page of a list. `name`: the parameter with the place of a page; `next`: that of the next one.
+    #[must_use]
+    pub fn pages(&self, name: &str, next: Option<String>) -> Pages {
+        Pages {
+            first: self.value(name).map(|_| self.with(&[(name, None)])),
+            next: next.map(|next| self.with(&[(name, Some(&next))])),
+        }
+    }
+
+    /// As [`View::pages`], of rows that were read with one more than a page holds, which is removed. `place`: where the page
+    /// after a row begins.
+    pub fn pages_of<T>(
+        &self,
+        name: &str,
+        rows: &mut Vec<T>,
+        most: usize,
+        place: impl FnOnce(&T) -> String,
+    ) -> Pages {
+        let more = rows.len() > most;
+        rows.truncate(most);
+        self.pages(name, rows.last().filter(|_| more).map(place))
     }
 
     /// A moment in the query: RFC 3339, or as the field of a form sends it, in UTC.

@@ -127,9 +127,9 @@ fn total(total: &Total) -> Markup {
 fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup {
     let totals = &compared.totals;
     html! {
-        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(i64::try_from(totals.clients).unwrap_or(i64::MAX))) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares everybody." } })) }
+        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares everybody." } })) }
         (ui::card("Differences", &html! {
-            p { b { (number(i64::try_from(totals.differ).unwrap_or(i64::MAX))) " of " (counted(totals.clients, "client")) } " would differ, with " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } } "." }
+            p { b { (number(totals.differ)) " of " (counted(totals.clients, "client")) } " would differ, with " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } } "." }
             div.scroll tabindex="0" role="region" aria-label="Differences" { table {
                 thead { tr { th { "What" } th { "Would be lost" } th { "Would be gained" } } }
                 tbody {
@@ -146,7 +146,7 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
             tbody { @for partner in compared.partners.iter().filter(|partner| partner.totals.differ > 0).take(50) {
                 tr {
                     th scope="row" { span.id { (ui::breakable(&partner.partner)) } }
-                    td.num { (number(i64::try_from(partner.totals.differ).unwrap_or(i64::MAX))) }
+                    td.num { (number(partner.totals.differ)) }
                     td { (total(&partner.totals.access.lost)) } td { (total(&partner.totals.access.gained)) }
                     td { (total(&partner.totals.billing.lost)) } td { (total(&partner.totals.billing.gained)) }
                 }

@@ -45,6 +45,7 @@ mod skew;
 mod sources;
 mod statements;
 mod sweep;
+mod sweep_state;
 mod transaction_context;
 mod verify;
 mod walk;
@@ -96,6 +97,7 @@ pub use statements::{
     StatementPages, StatementRequest,
 };
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
+pub use sweep_state::SweepState;
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 pub use webhooks::{

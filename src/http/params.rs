@@ -24,14 +24,14 @@ pub(crate) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, A
 
 /// The partner in the path, and the text of the parameter after it.
 pub(super) fn partner_and(path: RawPath<(String, String)>) -> Result<(String, String), ApiError> {
-    let (partner, text) = path.map_err(|error| bad_path(&error))?.0;
+    let (partner, text) = in_path(path)?;
     id("partner", &partner)?;
     Ok((partner, text))
 }
 
 /// The number in the path.
 pub(crate) fn number_in_path(name: &'static str, path: RawPath<String>) -> Result<i64, ApiError> {
-    let given = path.map_err(|error| bad_path(&error))?.0;
+    let given = in_path(path)?;
     match given.parse::<i64>() {
         Ok(number) if number >= 0 => Ok(number),
         _ => Err(invalid(name, &given, "a whole number")),
@@ -40,7 +40,7 @@ pub(crate) fn number_in_path(name: &'static str, path: RawPath<String>) -> Resul
 
 /// The month in the path.
 pub(crate) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
-    let given = path.map_err(|error| bad_path(&error))?.0;
+    let given = in_path(path)?;
     given
         .parse()
         .map_err(|error: MonthError| ApiError::parameter("month", error))
@@ -48,7 +48,7 @@ pub(crate) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
 
 /// The partner in the path.
 pub(crate) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
-    let partner = path.map_err(|error| bad_path(&error))?.0;
+    let partner = in_path(path)?;
     id("partner", &partner)?;
     Ok(partner)
 }
@@ -57,8 +57,11 @@ fn id(name: &'static str, id: &str) -> Result<(), ApiError> {
     check_id(name, id).map_err(|reason| ApiError::parameter(name, reason))
 }
 
-fn bad_path(error: &PathRejection) -> ApiError {
-    ApiError::parameter("path", error.body_text())
+/// The parameters in the path.
+pub(crate) fn in_path<T>(path: RawPath<T>) -> Result<T, ApiError> {
+    Ok(path
+        .map_err(|error| ApiError::parameter("path", error.body_text()))?
+        .0)
 }
 
 /// The query parameters. Reading one removes it, so that those left at the end are unknown.

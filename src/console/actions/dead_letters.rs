@@ -9,7 +9,7 @@ use crate::console::layout::Section;
 use crate::console::ui::{self, counted, number};
 use crate::console::view::View;
 use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, Redrive};
-use crate::http::{ApiError, RawPath};
+use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{DeadLetterRecord, DeadLetterStatus};
 
 /// Dead letters that one request resolves at most.
@@ -31,7 +31,7 @@ pub fn group_buttons(view: &View, group: &DeadLetterGroup) -> Markup {
 }
 
 /// The forms of one dead letter.
-pub fn letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
+pub fn dead_letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
     if !view.may_operate() || record.status != DeadLetterStatus::Open {
         return html! {};
     }
@@ -66,14 +66,12 @@ pub fn letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
 }
 
 /// Redrives, edits or discards a dead letter.
-pub async fn do_letter(
+pub async fn do_dead_letter(
     path: RawPath<(String, String)>,
     view: View,
     form: Fields,
 ) -> Result<Response, PageError> {
-    let (id, verb) = path
-        .map_err(|error| ApiError::parameter("path", error.body_text()))?
-        .0;
+    let (id, verb) = in_path(path)?;
     let id: i64 = id.parse().map_err(|_| ApiError::NoSuchPath)?;
     let authority = authority(&view, &form)?;
     let page = format!("/dead-letters/{id}");
@@ -141,35 +139,49 @@ fn group_of(reason: &str, origin: &str) -> Result<DeadLetterGroupKey, ApiError> 
     })
 }
 
+/// What an operator does to all dead letters of a group.
+#[derive(Clone, Copy)]
+enum GroupVerb {
+    Redrive,
+    Discard,
+}
+
+fn group_verb(path: RawPath<String>) -> Result<GroupVerb, ApiError> {
+    match in_path(path)?.as_str() {
+        "redrive" => Ok(GroupVerb::Redrive),
+        "discard" => Ok(GroupVerb::Discard),
+        _ => Err(ApiError::NoSuchPath),
+    }
+}
+
 /// Asks back before all dead letters of a group are redriven or discarded.
 pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, PageError> {
-    let verb = path
-        .map_err(|error| ApiError::parameter("path", error.body_text()))?
-        .0;
+    let verb = group_verb(path)?;
     let key = group_of(
         view.value("reason").unwrap_or_default(),
         view.value("origin").unwrap_or_default(),
     )?;
     let of = key.clone();
-    let letters = view
+    let dead_letters = view
         .run(move |engine| async move { engine.dead_letters_of_group(&of, 0, AT_ONCE).await })
         .await?;
-    let count = letters.len() as u64;
-    let (word, button) = match verb.as_str() {
-        "redrive" => ("Redrive", "Redrive all"),
-        "discard" => ("Discard", "Discard all"),
-        _ => return Err(ApiError::NoSuchPath.into()),
+    let count = dead_letters.len() as u64;
+    let (word, button) = match verb {
+        GroupVerb::Redrive => ("Redrive", "Redrive all"),
+        GroupVerb::Discard => ("Discard", "Discard all"),
     };
-    let names = letters.iter().take(NAMED).map(|letter| html! { a href={ "/dead-letters/" (letter.id) } { "Dead letter " (letter.id) } ": " (letter.reason) });
+    let names = dead_letters.iter().take(NAMED).map(
+        |one| html! { a href={ "/dead-letters/" (one.id) } { "Dead letter " (one.id) } ": " (one.reason) },
+    );
     Ok(ask(
         &view,
         Question {
             title: format!("{word} {}", counted(count, "dead letter")),
             section: Section::DeadLetters,
-            what: html! { (word) " " b { (counted(count, "dead letter")) } " of " code { (key.origin) } ", reason " b { (key.reason) } @if letters.len() == AT_ONCE { ". The first " (number(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))) " at once; repeat it for the others" } "." },
+            what: html! { (word) " " b { (counted(count, "dead letter")) } " of " code { (key.origin) } ", reason " b { (key.reason) } @if dead_letters.len() == AT_ONCE { ". The first " (number(AT_ONCE)) " at once; repeat it for the others" } "." },
             names: names.collect(),
             count,
-            action: format!("/dead-letter-groups/{verb}"),
+            action: format!("/dead-letter-groups/{}", word.to_lowercase()),
             hidden: vec![
                 ("group", key.reason.clone()),
                 ("origin", key.origin.clone()),
@@ -183,32 +195,31 @@ pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, Pa
 
 /// Redrives or discards all dead letters of a group.
 pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result<Response, PageError> {
-    let verb = path
-        .map_err(|error| ApiError::parameter("path", error.body_text()))?
-        .0;
+    let verb = group_verb(path)?;
     let authority = authority(&view, &form)?;
     let key = group_of(field(&form, "group"), field(&form, "origin"))?;
     // No more than was asked back: others may have arrived since.
     let count: usize = field(&form, "count")
         .parse()
         .map_err(|_| ApiError::parameter("count", "expected a number"))?;
-    let letters = view
+    let dead_letters = view
         .run(move |engine| async move { engine.dead_letters_of_group(&key, 0, count.min(AT_ONCE)).await })
         .await?;
     let (mut resolved, mut failed) = (0, 0);
-    for letter in letters {
-        let id = letter.id;
-        let is_resolved = match verb.as_str() {
-            "redrive" => redrive(&view, &authority, id, None).await?,
-            "discard" => discard(&view, &authority, id).await?,
-            _ => return Err(ApiError::NoSuchPath.into()),
+    for dead_letter in dead_letters {
+        let id = dead_letter.id;
+        let is_resolved = match verb {
+            GroupVerb::Redrive => redrive(&view, &authority, id, None).await?,
+            GroupVerb::Discard => discard(&view, &authority, id).await?,
         };
         if is_resolved { resolved += 1 } else { failed += 1 }
     }
-    let what = match verb.as_str() {
-        _ if failed > 0 => return Ok(done(&view, "/dead-letters", "still-dead", failed)),
-        "discard" => "discarded",
-        _ => "redriven",
+    if failed > 0 {
+        return Ok(done(&view, "/dead-letters", "still-dead", failed));
+    }
+    let what = match verb {
+        GroupVerb::Redrive => "redriven",
+        GroupVerb::Discard => "discarded",
     };
     Ok(done(&view, "/dead-letters", what, resolved))
 }

@@ -10,7 +10,7 @@ use axum::extract::Form;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
-pub use dead_letters::{ask_group, do_group, do_letter, group_buttons, letter_forms};
+pub use dead_letters::{ask_group, dead_letter_forms, do_dead_letter, do_group, group_buttons};
 pub use policy::{adopt_form, ask_adopt, do_adopt};
 pub use statements::{ask_close, close_form, do_close};
 pub use sweeps::{ask_sweep, do_sweep, sweep_buttons};
@@ -87,7 +87,7 @@ fn ask(view: &View, question: Question<'_>) -> Response {
             form.confirm method="post" action=(action) {
                 p { (what) }
                 @if !names.is_empty() {
-                    ul { @for name in &names { li { (name) } } @if more > 0 { li.muted { "and " (number(i64::try_from(more).unwrap_or(i64::MAX))) " more" } } }
+                    ul { @for name in &names { li { (name) } } @if more > 0 { li.muted { "and " (number(more)) " more" } } }
                 }
                 (csrf(view))
                 @for (name, value) in &hidden { input type="hidden" name=(name) value=(value); }

@@ -10,6 +10,7 @@ use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::ui::{self, counted, number};
 use crate::console::view::View;
+use crate::domain::Policy;
 use crate::engine::Adoption;
 use crate::http::ApiError;
 
@@ -25,14 +26,19 @@ pub fn adopt_form(view: &View, changes: &[String]) -> Markup {
     }
 }
 
-/// Asks back before a policy is put into force, with whom it changes at once.
-pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
-    let changes = view.params.texts("set");
+/// The latest policy with the changes of a form.
+async fn compared(view: &View, changes: &[String]) -> Result<Policy, PageError> {
     let latest = view
         .run(|engine| async move { engine.latest_policy().await })
         .await?;
-    let policy =
-        changed_policy(&latest, &changes, "the form").map_err(|error| ApiError::parameter("set", error))?;
+    let policy = changed_policy(&latest, changes, "the form");
+    Ok(policy.map_err(|error| ApiError::parameter("set", error))?)
+}
+
+/// Asks back before a policy is put into force, with whom it changes at once.
+pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
+    let changes = view.params.texts("set");
+    let policy = compared(&view, &changes).await?;
     let notice = view.console.notice;
     let impact = view
         .run(move |engine| async move {
@@ -57,7 +63,7 @@ pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
             section: Section::Policy,
             what: html! {
                 "With " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } }
-                ", a timer of " b { (counted(impact.changed, "client")) } " of " (number(i64::try_from(impact.population).unwrap_or(i64::MAX))) " is overdue at once."
+                ", a timer of " b { (counted(impact.changed, "client")) } " of " (number(impact.population)) " is overdue at once."
                 @if impact.exceeds { " That is more than the breaker allows without a confirmation: this is the confirmation." }
             },
             names: names.collect(),
@@ -79,11 +85,7 @@ pub async fn do_adopt(view: View, form: Fields) -> Result<Response, PageError> {
         .filter(|(name, _)| name == "set")
         .map(|(_, value)| value.clone())
         .collect();
-    let latest = view
-        .run(|engine| async move { engine.latest_policy().await })
-        .await?;
-    let policy =
-        changed_policy(&latest, &changes, "the form").map_err(|error| ApiError::parameter("set", error))?;
+    let policy = compared(&view, &changes).await?;
     let notice = view.console.notice;
     let adoption = view
         .run(move |engine| async move {

@@ -8,14 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Fields, NAMED, Question, ask, authority, done};
 use crate::console::error::PageError;
-use crate::console::health::SweepState;
 use crate::console::layout::Section;
 use crate::console::sweeps::purpose;
 use crate::console::ui::{self, counted, title};
 use crate::console::view::View;
 use crate::domain::{ClientKey, Sweep};
-use crate::engine::{Authority, SweepMode, SweepOptions, SweepReport};
-use crate::http::{ApiError, RawPath};
+use crate::engine::{Authority, SweepMode, SweepOptions, SweepReport, SweepState};
+use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{HaltKind, RunStatus};
 
 /// How long a page waits for a sweep. A longer one goes on, and its run shows how far it is.
@@ -48,9 +47,7 @@ enum SweepVerb {
 }
 
 fn sweep_and_verb(path: RawPath<(String, String)>) -> Result<(Sweep, SweepVerb), ApiError> {
-    let (sweep, verb) = path
-        .map_err(|error| ApiError::parameter("path", error.body_text()))?
-        .0;
+    let (sweep, verb) = in_path(path)?;
     let sweep = Sweep::from_name(&sweep).ok_or(ApiError::NoSuchPath)?;
     let verb = match verb.as_str() {
         "run" => SweepVerb::Run,

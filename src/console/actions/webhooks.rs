@@ -8,7 +8,7 @@ use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::view::View;
 use crate::engine::{EndpointError, EndpointView};
-use crate::http::{ApiError, RawPath};
+use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{EndpointStatus, check_endpoint_name};
 
 /// The buttons of an endpoint.
@@ -31,9 +31,7 @@ enum Verb {
 }
 
 fn name_and_verb(path: RawPath<(String, String)>) -> Result<(String, Verb), ApiError> {
-    let (name, verb) = path
-        .map_err(|error| ApiError::parameter("path", error.body_text()))?
-        .0;
+    let (name, verb) = in_path(path)?;
     check_endpoint_name(&name).map_err(|error| ApiError::parameter("name", error))?;
     let verb = match verb.as_str() {
         "pause" => Verb::Pause,

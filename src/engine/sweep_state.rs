@@ -1,0 +1,64 @@
+//! The state of each sweep, as the command line and the console show it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Engine, HeldBack};
+use crate::config::Schedule;
+use crate::domain::Sweep;
+use crate::store::{Halt, StoreError, SweepRun};
+
+/// A sweep: its schedule, its last runs, and what stops it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SweepState {
+    pub sweep: Sweep,
+    pub cron: String,
+    /// Whether it runs by itself, and not only by hand.
+    pub enabled: bool,
+    pub halts: Vec<Halt>,
+    pub last_run: Option<SweepRun>,
+    /// The last run that left nothing undone: `last_run`, or an earlier one.
+    pub last_done: Option<SweepRun>,
+    /// The next tick of its cron line, whether it is enabled or not.
+    pub next: Option<DateTime<Utc>>,
+    /// Why timers that are due would not fire now.
+    pub held_back: Option<HeldBack>,
+}
+
+impl SweepState {
+    /// When it runs next by itself.
+    #[must_use]
+    pub fn next_run(&self) -> Option<DateTime<Utc>> {
+        self.next.filter(|_| self.enabled)
+    }
+}
+
+impl Engine {
+    /// The state of each sweep that has a schedule, in the order of the rules.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn sweep_states(
+        &self,
+        schedules: &BTreeMap<Sweep, Schedule>,
+    ) -> Result<Vec<SweepState>, StoreError> {
+        let halts = self.store.halts().await?;
+        let mut states = Vec::with_capacity(schedules.len());
+        for (sweep, schedule) in schedules {
+            let of_sweep = halts.iter().filter(|halt| halt.sweep == *sweep);
+            states.push(SweepState {
+                sweep: *sweep,
+                cron: schedule.cron.with_seconds().to_owned(),
+                enabled: schedule.enabled,
+                halts: of_sweep.cloned().collect(),
+                last_run: self.store.runs(Some(*sweep), 1).await?.pop(),
+                last_done: self.store.last_done_run(*sweep).await?,
+                next: schedule.cron.next_after(self.now()),
+                held_back: self.sweep_held_back(*sweep).await?,
+            });
+        }
+        Ok(states)
+    }
+}
