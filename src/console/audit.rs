@@ -12,14 +12,19 @@ use crate::store::{AuditEntry, AuditFilter, AuditRecord};
 
 const PAGE: u32 = 50;
 /// What the filter offers: the first words of the actions.
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 14] = [
     "sweep",
     "dead_letter",
     "policy",
     "statement",
-    "lanes",
+    "webhook",
+    "replay",
+    "lane",
+    "source",
     "rebuild",
     "prune",
+    "restored",
+    "import",
     "sign_in",
     "sign_out",
 ];
@@ -40,13 +45,9 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
     let mut entries = view
         .run(move |engine| async move { engine.audit_log(&filter, before, PAGE + 1).await })
         .await?;
-    let more = entries.len() > PAGE as usize;
-    entries.truncate(PAGE as usize);
-    let next = entries
-        .last()
-        .filter(|_| more)
-        .map(|last| view.with(&[("before", Some(&last.number.to_string()))]));
-    let first = view.value("before").map(|_| view.with(&[("before", None)]));
+    let pages = view.pages_of("before", &mut entries, PAGE as usize, |last| {
+        last.number.to_string()
+    });
     let content = html! {
         (filters(&view))
         section.card.flush {
@@ -54,7 +55,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
                 (ui::empty("No entry", "What operators do in the console, over HTTP and with commands appears here."))
             } @else {
                 (table(&view, &entries))
-                (ui::pager(&counted_as(entries.len(), "entry", "entries"), first.as_deref(), next.as_deref()))
+                (ui::pager(&counted_as(entries.len(), "entry", "entries"), &pages))
             }
         }
     };
