@@ -216,7 +216,7 @@ impl Context {
 /// The dash of an empty cell is for people.
 fn csv_cell(text: &Safe) -> Cell {
     match text.to_string().as_str() {
-        "-" => Cell::from(""),
+        output::NONE => Cell::from(""),
         text => Cell::from(text),
     }
 }

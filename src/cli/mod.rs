@@ -25,6 +25,7 @@ mod maintain;
 mod moment;
 mod operator;
 mod output;
+mod place;
 mod policy;
 mod possible;
 mod prune;

@@ -260,9 +260,12 @@ impl Progress {
     }
 }
 
+/// What a cell shows people if it has no value.
+pub const NONE: &str = "-";
+
 /// A moment for people, or a dash.
 pub fn moment(time: Option<DateTime<Utc>>) -> String {
-    time.map_or_else(|| "-".into(), rfc3339)
+    time.map_or_else(|| NONE.into(), rfc3339)
 }
 
 /// A number with its noun, which is plural unless the number is 1.
@@ -274,7 +277,7 @@ pub fn counted(number: impl Display, noun: &str) -> String {
 
 /// Text for people, or a dash.
 pub fn words(text: Option<&str>) -> String {
-    text.unwrap_or("-").to_owned()
+    text.unwrap_or(NONE).to_owned()
 }
 
 #[cfg(test)]

@@ -9,16 +9,15 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, UsageError};
-use super::moment::parse_moment;
+use super::place::parse_place;
 use super::subscribe::{parse_queue, parse_type};
 use super::{output, stop};
 use crate::broker::publisher::{Outgoing, Publisher};
 use crate::broker::subscription;
-use crate::clock::{Clock as _, SystemClock};
 use crate::domain::id::check_id;
 use crate::domain::kinds_of_any;
 use crate::domain::time::rfc3339;
-use crate::engine::{Engine, FeedStart};
+use crate::engine::{DeliveryStart, Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedGap, FeedPage};
 
 /// Changes that are read at a time.
@@ -29,9 +28,9 @@ const PAGE: u32 = 500;
     after_help = "Examples:\n  tenure replay --from 2026-03-01T00:00:00Z --to billing --type 'billing.*'\n  tenure replay --from beginning --to mirror --partner acme"
 )]
 pub struct ReplayArgs {
-    /// Where to begin: after a cursor of the feed, at a time of recording (RFC 3339), or at the `beginning`
-    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from, allow_hyphen_values = true)]
-    from: ReplayFrom,
+    /// Where to begin: after a cursor of the feed, at a time of recording, or at the `beginning`
+    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_place, allow_hyphen_values = true)]
+    from: DeliveryStart,
     /// The queue; `tenure subscribe` declares it
     #[arg(long, value_name = "QUEUE", value_parser = parse_queue)]
     to: String,
@@ -41,29 +40,6 @@ pub struct ReplayArgs {
     /// Only changes of this type; `access.*` stands for all types that begin with `access.`. May be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
     types: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum ReplayFrom {
-    Beginning,
-    After(FeedCursor),
-    At(DateTime<Utc>),
-}
-
-/// For clap.
-fn parse_from(text: &str) -> Result<ReplayFrom, UsageError> {
-    if text == "beginning" {
-        return Ok(ReplayFrom::Beginning);
-    }
-    if let Ok(cursor) = text.parse() {
-        return Ok(ReplayFrom::After(cursor));
-    }
-    let moment = parse_moment(text).map_err(|error| {
-        UsageError(format!(
-            "expected a cursor of the feed, beginning, or a time: {error}"
-        ))
-    });
-    moment.map(|moment| ReplayFrom::At(moment.resolve(SystemClock.now())))
 }
 
 pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -148,7 +124,7 @@ impl Replay {
                 if stop.is_cancelled() {
                     return Ok(false);
                 }
-                if matches!(args.from, ReplayFrom::At(time) if line.recorded_at < time) {
+                if matches!(args.from, DeliveryStart::At(time) if line.recorded_at < time) {
                     continue;
                 }
                 let change = Outgoing::change(page.epoch, line, engine.schemas()).replayed_to(&self.queue);
@@ -186,10 +162,10 @@ fn filter(args: &ReplayArgs) -> anyhow::Result<FeedFilter> {
 }
 
 /// The place from which the feed is read.
-fn place(from: ReplayFrom) -> FeedStart {
+fn place(from: DeliveryStart) -> FeedStart {
     match from {
-        ReplayFrom::After(cursor) => FeedStart::After(cursor),
-        ReplayFrom::Beginning | ReplayFrom::At(_) => FeedStart::Beginning,
+        DeliveryStart::Place(place) => place,
+        DeliveryStart::At(_) => FeedStart::Beginning,
     }
 }
 
@@ -209,11 +185,11 @@ enum ReplayGap {
     Restored,
 }
 
-fn check(page: &FeedPage, from: ReplayFrom) -> Result<(), ReplayGap> {
+fn check(page: &FeedPage, from: DeliveryStart) -> Result<(), ReplayGap> {
     match (page.gap, from) {
         (None, _) => Ok(()),
         // None of the removed changes is wanted.
-        (Some(FeedGap::Pruned { before }), ReplayFrom::At(time)) if before <= time => Ok(()),
+        (Some(FeedGap::Pruned { before }), DeliveryStart::At(time)) if before <= time => Ok(()),
         (Some(FeedGap::Pruned { before }), _) => Err(ReplayGap::Pruned { before }),
         (Some(FeedGap::Restored), _) => Err(ReplayGap::Restored),
     }

@@ -9,15 +9,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::{Context, UsageError};
-use super::moment::parse_moment;
 use super::output;
+use super::place::parse_place_or_latest;
 use super::subscribe::parse_type;
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::parse_duration;
 use crate::domain::ClientKey;
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::time::rfc3339;
-use crate::engine::{DeliveryStart, EndpointError, EndpointView, Engine, FeedStart, NewEndpoint};
+use crate::engine::{DeliveryStart, EndpointError, EndpointView, Engine, NewEndpoint};
 use crate::store::{EndpointFilter, EndpointStatus, check_endpoint_name};
 use crate::webhooks::{Message, Sender, keys};
 use crate::wire::webhook::{EndpointUrl, SigningKey};
@@ -63,7 +62,7 @@ pub struct AddArgs {
     #[arg(long, conflicts_with = "partner", value_parser = parse_client)]
     client: Option<ClientKey>,
     /// The first change: after a cursor of the feed, recorded at or after a time, `beginning`, or `latest` for those to come
-    #[arg(long, value_name = "CURSOR|TIME", default_value = "latest", value_parser = parse_from, allow_hyphen_values = true)]
+    #[arg(long, value_name = "CURSOR|TIME", default_value = "latest", value_parser = parse_place_or_latest, allow_hyphen_values = true)]
     from: DeliveryStart,
     /// Read the secret from this file (whsec_…) instead of generating one
     #[arg(long, value_name = "FILE")]
@@ -81,7 +80,7 @@ pub struct ReplayArgs {
     /// The name of the endpoint, from `tenure webhook list`
     name: String,
     /// The first change: after a cursor of the feed, recorded at or after a time, `beginning`, or `latest` for those to come
-    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from, allow_hyphen_values = true)]
+    #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_place_or_latest, allow_hyphen_values = true)]
     from: DeliveryStart,
 }
 
@@ -111,24 +110,6 @@ fn parse_url(url: &str) -> Result<EndpointUrl, UsageError> {
 /// For clap.
 fn parse_client(subject: &str) -> Result<ClientKey, UsageError> {
     ClientKey::from_subject(subject).map_err(|error| UsageError(error.to_string()))
-}
-
-/// For clap.
-fn parse_from(text: &str) -> Result<DeliveryStart, UsageError> {
-    let place = match text {
-        "beginning" => Some(FeedStart::Beginning),
-        "latest" => Some(FeedStart::Latest),
-        cursor => cursor.parse().ok().map(FeedStart::After),
-    };
-    if let Some(place) = place {
-        return Ok(DeliveryStart::Place(place));
-    }
-    let moment = parse_moment(text).map_err(|error| {
-        UsageError(format!(
-            "expected a cursor of the feed, beginning, latest, or a time: {error}"
-        ))
-    })?;
-    Ok(DeliveryStart::At(moment.resolve(SystemClock.now())))
 }
 
 /// For clap.
