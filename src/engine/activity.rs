@@ -30,7 +30,16 @@ impl MinuteCounts {
         self.applied + self.duplicate + self.refused + self.dead + self.deferred
     }
 
-    fn outcome(&mut self, outcome: &Outcome) -> &mut u64 {
+    /// The numbers of outcomes.
+    pub(super) fn of(outcomes: &[Outcome]) -> Self {
+        let mut counts = Self::default();
+        for outcome in outcomes {
+            *counts.of_outcome(outcome) += 1;
+        }
+        counts
+    }
+
+    fn of_outcome(&mut self, outcome: &Outcome) -> &mut u64 {
         match outcome {
             Outcome::Applied => &mut self.applied,
             Outcome::Duplicate => &mut self.duplicate,
@@ -57,24 +66,10 @@ impl std::ops::AddAssign for MinuteCounts {
 pub(super) struct Activity(Mutex<BTreeMap<i64, MinuteCounts>>);
 
 impl Activity {
-    pub fn add_outcomes(&self, now: DateTime<Utc>, outcomes: &[Outcome]) {
-        self.add(now, |counts| {
-            for outcome in outcomes {
-                *counts.outcome(outcome) += 1;
-            }
-        });
-    }
-
-    pub fn add_changes(&self, now: DateTime<Utc>, changes: usize) {
-        self.add(now, |counts| {
-            counts.changes += u64::try_from(changes).unwrap_or(u64::MAX);
-        });
-    }
-
-    fn add(&self, now: DateTime<Utc>, add: impl FnOnce(&mut MinuteCounts)) {
+    pub fn add(&self, now: DateTime<Utc>, counts: MinuteCounts) {
         let minute = now.timestamp().div_euclid(MINUTE);
         let mut minutes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        add(minutes.entry(minute).or_default());
+        *minutes.entry(minute).or_default() += counts;
         let oldest = minute - KEPT.num_minutes();
         while minutes
             .first_key_value()
@@ -82,6 +77,17 @@ impl Activity {
         {
             minutes.pop_first();
         }
+    }
+
+    pub fn add_changes(&self, now: DateTime<Utc>, changes: usize) {
+        let changes = u64::try_from(changes).unwrap_or(u64::MAX);
+        self.add(
+            now,
+            MinuteCounts {
+                changes,
+                ..MinuteCounts::default()
+            },
+        );
     }
 
     /// The sums of `steps` steps of `minutes` each, the last of which has the present minute. Oldest first.
@@ -126,11 +132,14 @@ mod tests {
     #[test]
     fn minutes_are_summed_and_forgotten_after_a_day() {
         let activity = Activity::default();
-        activity.add_outcomes(
+        activity.add(
             at("2026-03-01T10:00:10Z"),
-            &[Outcome::Applied, Outcome::Duplicate],
+            MinuteCounts::of(&[Outcome::Applied, Outcome::Duplicate]),
         );
-        activity.add_outcomes(at("2026-03-01T10:04:59Z"), &[Outcome::Dead("x".into())]);
+        activity.add(
+            at("2026-03-01T10:04:59Z"),
+            MinuteCounts::of(&[Outcome::Dead("x".into())]),
+        );
         activity.add_changes(at("2026-03-01T10:05:00Z"), 7);
         let steps = activity.steps(at("2026-03-01T10:06:00Z"), 2, 5);
         let counted = |place: usize| {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Engine;
+use super::{Engine, MinuteCounts};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
@@ -209,8 +209,7 @@ impl Engine {
             self.sources.invalidate();
         }
         self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
-        count(&outcomes);
-        self.activity.add_outcomes(self.now(), &outcomes);
+        self.activity.add(self.now(), count(&outcomes));
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
     }
@@ -297,28 +296,24 @@ impl Engine {
     }
 }
 
-fn count(outcomes: &[Outcome]) {
-    let (mut applied, mut duplicate, mut dead, mut deferred) = (0, 0, 0, 0);
+/// Counts outcomes, for the metrics too.
+fn count(outcomes: &[Outcome]) -> MinuteCounts {
     for outcome in outcomes {
-        match outcome {
-            Outcome::Applied => applied += 1,
-            Outcome::Duplicate => duplicate += 1,
-            Outcome::Dead(_) => dead += 1,
-            Outcome::Deferred { .. } => deferred += 1,
-            Outcome::Refused { refusal, .. } => {
-                metrics::counter!("tenure_events_total", "outcome" => "refused").increment(1);
-                metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
-            }
+        if let Outcome::Refused { refusal, .. } = outcome {
+            metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
         }
     }
+    let counts = MinuteCounts::of(outcomes);
     for (outcome, n) in [
-        ("applied", applied),
-        ("duplicate", duplicate),
-        ("dead", dead),
-        ("deferred", deferred),
+        ("applied", counts.applied),
+        ("duplicate", counts.duplicate),
+        ("refused", counts.refused),
+        ("dead", counts.dead),
+        ("deferred", counts.deferred),
     ] {
         if n > 0 {
             metrics::counter!("tenure_events_total", "outcome" => outcome).increment(n);
         }
     }
+    counts
 }
