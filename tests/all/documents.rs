@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::support::repository::{read, root};
 
 fn documents() -> Vec<PathBuf> {
     let mut found = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
@@ -22,10 +20,6 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     found
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).expect("a document")
 }
 
 /// The texts between backticks, outside fenced blocks.
@@ -122,7 +116,7 @@ fn every_test_that_the_reliability_document_names_exists() {
         .collect();
     assert!(tests.len() > 100, "{} tests", tests.len());
     let modules: BTreeSet<&str> = tests.iter().filter_map(|test| test.split("::").next()).collect();
-    let text = read(&root().join("docs/reliability.md"));
+    let text = read("docs/reliability.md");
     let mut named = 0;
     let mut missing = Vec::new();
     let mut before = String::new();
@@ -196,7 +190,7 @@ fn the_guides_list_few_files() {
         ("store-method", 5),
         ("http-endpoint", 5),
     ] {
-        let text = read(&root().join(format!("docs/adding/{guide}.md")));
+        let text = read(format!("docs/adding/{guide}.md"));
         let rows = rows_of_files(&text);
         assert!((3..=most).contains(&rows.len()), "{guide}: {rows:#?}");
     }
@@ -205,7 +199,7 @@ fn the_guides_list_few_files() {
 #[test]
 fn the_commit_that_a_guide_names_touched_the_files_that_it_lists() {
     for guide in ["event-type", "timer", "store-method", "http-endpoint"] {
-        let text = read(&root().join(format!("docs/adding/{guide}.md")));
+        let text = read(format!("docs/adding/{guide}.md"));
         let subject = example(&text).expect("a commit");
         let Some(touched) = files_of_commit(subject) else {
             eprintln!("skipped: this tree has no complete history");

@@ -1,18 +1,10 @@
 //! What installs Tenure: the Debian package, images, Kubernetes manifests, and the workflow that releases them.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::support::packages;
+use crate::support::repository::{read, root};
 use crate::support::servers::free_port;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Runs a program, which must succeed, and returns its standard output.
 fn output(command: &mut Command) -> String {
@@ -113,7 +105,7 @@ fn kubernetes_accepts_the_manifests() {
     let Some(python) = packages::python("tests/tools/kubernetes/requirements.txt") else {
         return;
     };
-    let Some(node) = packages::node("tests/tools/kubernetes") else {
+    let Some(mut validate) = packages::module("tests/tools/kubernetes", "validate.mjs") else {
         return;
     };
     let checked = output(
@@ -146,29 +138,15 @@ fn kubernetes_accepts_the_manifests() {
         kinds.len(),
         "{checked}"
     );
-    // Modules are looked up beside the program.
-    let program = read("tests/tools/kubernetes/validate.mjs");
-    let monitors = output(
-        Command::new("node")
-            .current_dir(node)
-            .args(["--input-type=module", "--eval", &program, "--", "program"])
-            .arg(&manifests[1]),
-    );
-    assert_eq!(monitors.trim(), "1");
+    assert_eq!(output(validate.arg(&manifests[1])).trim(), "1");
 }
 
 #[test]
 fn the_workflows_are_valid() {
-    let Some(node) = packages::node("tests/tools/workflows") else {
+    let Some(mut lint) = packages::module("tests/tools/workflows", "lint.mjs") else {
         return;
     };
-    let program = read("tests/tools/workflows/lint.mjs");
-    output(
-        Command::new("node")
-            .current_dir(node)
-            .args(["--input-type=module", "--eval", &program, "--", "program"])
-            .args(["ci.yml", "release.yml"].map(|name| root().join(".github/workflows").join(name))),
-    );
+    output(lint.args(["ci.yml", "release.yml"].map(|name| root().join(".github/workflows").join(name))));
 }
 
 /// A tag such as `postgres:17` means another image next month.

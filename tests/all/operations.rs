@@ -2,23 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::repository::{read, root};
 use crate::support::tenure::Tenure;
 
 const UPDATE: &str = "TENURE_TEST_UPDATE_METRICS";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// The names and types of the metrics that the code declares.
 fn declared() -> Vec<(String, String)> {

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod packages;
 pub mod proxy;
 pub mod raw_amqp;
+pub mod repository;
 pub mod servers;
 pub mod site;
 pub mod tenure;

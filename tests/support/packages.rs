@@ -4,10 +4,31 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::repository;
+
 /// A folder with the `node_modules` that the lock file in this folder names. None, with a line on standard error: they cannot be
 /// installed here, and the test that needs them does not run.
 pub fn node(folder: &str) -> Option<PathBuf> {
     install("node", folder)
+}
+
+/// The command that runs `program`, a module of this folder, with its packages. None: as for [`node`].
+pub fn module(folder: &str, program: &str) -> Option<Command> {
+    let packages = node(folder)?;
+    Some(module_in(
+        &packages,
+        &repository::read(format!("{folder}/{program}")),
+    ))
+}
+
+/// The command that runs the text of a module in a folder with packages, beside which a module looks for them.
+pub fn module_in(packages: &Path, text: &str) -> Command {
+    let mut command = Command::new("node");
+    // The arguments of the program begin behind its name.
+    command
+        .current_dir(packages)
+        .args(["--input-type=module", "--eval", text, "--", "program"]);
+    command
 }
 
 /// A folder for `PYTHONPATH` with the packages that this requirements file names. None: as for [`node`].

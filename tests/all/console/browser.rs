@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
+use crate::support::repository::root;
 use crate::support::tenure::wait_until;
 use crate::support::{http_client, packages};
 
@@ -272,10 +273,6 @@ impl Browser {
             .expect("axe runs");
         found.convert::<Vec<String>>().expect("lines")
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// None: it did not start, because another program took the port that it chose.

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::current::{files, root};
+use super::current::files;
+use crate::support::repository::root;
 
 /// How a schema accepts less than an older one, or describes less. Empty: it is compatible.
 ///

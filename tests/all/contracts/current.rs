@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tenure::contracts;
 
+use crate::support::repository::root;
 use crate::support::tenure::Tenure;
 
 const UPDATE: &str = "TENURE_TEST_UPDATE_CONTRACTS";
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Every file below a folder, by its path in it.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, String> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::current::root;
 use crate::support::packages;
+use crate::support::repository::root;
 use crate::support::tenure::Tenure;
 
 fn run(command: &mut Command) -> (bool, String) {

@@ -1,7 +1,6 @@
 //! Signatures, verified by the libraries that receivers use, and the samples of the document.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use tenure::wire::webhook::SigningKey;
 
 use super::{Given, add_users, feed};
-use crate::support::packages;
+use crate::support::{packages, repository};
 
 /// A receiver with a library of the specification, in a process of its own.
 struct Library {
@@ -19,14 +18,13 @@ struct Library {
     lines: mpsc::Receiver<String>,
 }
 
-/// The program of the tests.
-const RECEIVER: &str = "tests/tools/webhooks/receiver.mjs";
+/// The folder of the program of the tests.
+const TOOLS: &str = "tests/tools/webhooks";
 
 impl Library {
     /// In Node. None: Node or the library is not here, and the test does not run.
     fn with(secrets: &[&str]) -> Option<Self> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(RECEIVER);
-        let mut command = node(&std::fs::read_to_string(source).expect("the program"))?;
+        let mut command = packages::module(TOOLS, "receiver.mjs")?;
         command.args(secrets);
         let mut library = Self::start(command, 0);
         let line: Value = serde_json::from_str(&library.line()).expect("JSON");
@@ -52,16 +50,6 @@ impl Library {
     fn next(&self) -> Value {
         serde_json::from_str(&self.line()).expect("JSON")
     }
-}
-
-/// Runs a program in Node, in the folder of its packages: modules are looked up beside the program.
-fn node(source: &str) -> Option<Command> {
-    let packages = packages::node("tests/tools/webhooks")?;
-    let mut command = Command::new("node");
-    command
-        .current_dir(&packages)
-        .args(["--input-type=module", "--eval", source, "--", "receiver"]);
-    Some(command)
 }
 
 fn read(out: BufReader<ChildStdout>) -> mpsc::Receiver<String> {
@@ -175,8 +163,7 @@ fn both_secrets_verify_while_one_replaces_the_other() {
 
 /// The receiver in the document.
 fn sample_in_node() -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/webhooks.md");
-    let document = std::fs::read_to_string(document).expect("the document");
+    let document = repository::read("docs/webhooks.md");
     let (_, rest) = document.split_once("```js\n").expect("a sample");
     rest.split_once("```").expect("its end").0.to_owned()
 }
@@ -215,7 +202,7 @@ fn try_sample(command: impl Fn() -> Option<Command>) {
 
 #[test]
 fn the_sample_in_node_verifies() {
-    try_sample(|| node(&sample_in_node()));
+    try_sample(|| Some(packages::module_in(&packages::node(TOOLS)?, &sample_in_node())));
 }
 
 #[test]
@@ -226,7 +213,7 @@ fn the_sample_in_python_verifies() {
         command
             .env("PYTHONPATH", packages)
             .env("DATABASE", ":memory:")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/samples/python/webhook.py"));
+            .arg(repository::root().join("docs/samples/python/webhook.py"));
         Some(command)
     });
 }
