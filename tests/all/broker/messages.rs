@@ -123,7 +123,7 @@ async fn an_invalid_message_becomes_a_dead_letter_and_blocks_nothing() {
         .iter()
         .map(|record| record.dead_letter.reason.as_str())
         .collect();
-    assert!(reasons[0].starts_with("the event: is not JSON"), "{reasons:?}");
+    assert!(reasons[0].starts_with("the event is not JSON: "), "{reasons:?}");
     assert_eq!(reasons[1], "the event is 10001 bytes long; 10000 are allowed");
     assert!(
         reasons[2].starts_with("the message has no content type"),

@@ -35,8 +35,8 @@ async fn a_sweep_is_paused_resumed_and_run() {
     browser.open(&site.url("/sweeps")).await;
     browser.click("#access-expiry a[href$=pause]").await;
     confirm(&browser, "Pause").await;
-    assert!(browser.text("[role=status]").await.contains("paused"));
-    assert!(browser.text("#access-expiry").await.contains(WHY));
+    browser.expect("[role=status]", "paused").await;
+    browser.expect("#access-expiry", WHY).await;
     let entry = last_entry(&browser, &site).await;
     assert!(
         entry.contains("sweep.pause") && entry.contains(WHY) && entry.contains("access-expiry"),
@@ -45,7 +45,7 @@ async fn a_sweep_is_paused_resumed_and_run() {
 
     browser.open(&site.url("/sweeps/access-expiry/resume")).await;
     confirm(&browser, "Resume").await;
-    assert!(browser.text("[role=status]").await.contains("resumed"));
+    browser.expect("[role=status]", "resumed").await;
 
     browser.click("#access-expiry a[href$=run]").await;
     let asked = browser.text(".confirm").await;
@@ -55,9 +55,9 @@ async fn a_sweep_is_paused_resumed_and_run() {
     );
     browser.shoot("sweep-confirm-light").await;
     confirm(&browser, "Run").await;
-    assert!(browser.text("[role=status]").await.contains("changed 1 client"));
+    browser.expect("[role=status]", "changed 1 client").await;
     browser.open(&site.url("/clients/acme/bakery")).await;
-    assert!(browser.text(".chips").await.contains("expired"));
+    browser.expect(".chips", "expired").await;
     let entry = last_entry(&browser, &site).await;
     assert!(entry.contains("sweep.run") && entry.contains(WHY), "{entry}");
 }
@@ -80,7 +80,7 @@ async fn what_the_breaker_stopped_is_confirmed_with_the_first_names() {
         .await
         .expect("tripped");
     browser.open(&site.url("/")).await;
-    assert!(browser.text(".verdict.bad").await.contains("breaker stopped"));
+    browser.expect(".verdict.bad", "breaker stopped").await;
     browser.shoot("overview-tripped-light").await;
     browser.click(".verdict a").await;
     browser.click("#access-expiry a[href$=confirm]").await;
@@ -90,7 +90,7 @@ async fn what_the_breaker_stopped_is_confirmed_with_the_first_names() {
     }
     browser.shoot("sweep-tripped-confirm-light").await;
     confirm(&browser, "Confirm and run").await;
-    assert!(browser.text("[role=status]").await.contains("7 clients"));
+    browser.expect("[role=status]", "7 clients").await;
     assert!(last_entry(&browser, &site).await.contains("sweep.confirm"));
 }
 
@@ -116,25 +116,13 @@ async fn dead_letters_are_edited_redriven_and_discarded() {
     // Still wrong: nothing changes.
     browser.fill("form[action$=edit] input[name=reason]", WHY).await;
     browser.click("form[action$=edit] button").await;
-    assert!(
-        browser
-            .text("[role=status]")
-            .await
-            .contains("could not be redriven")
-    );
+    browser.expect("[role=status]", "could not be redriven").await;
     browser.fill("textarea", &fixed).await;
     browser.fill("form[action$=edit] input[name=reason]", WHY).await;
     browser.click("form[action$=edit] button").await;
-    assert!(
-        browser
-            .text("[role=status]")
-            .await
-            .contains("1 dead letter redriven"),
-        "{}",
-        browser.text("main").await
-    );
+    browser.expect("[role=status]", "1 dead letter redriven").await;
     browser.open(&site.url("/clients/acme/x")).await;
-    assert!(browser.text("h1").await.contains('X'));
+    browser.expect("h1", "X").await;
     let entry = last_entry(&browser, &site).await;
     assert!(
         entry.contains("dead_letter.edit") && entry.contains(WHY),
@@ -151,13 +139,8 @@ async fn dead_letters_are_edited_redriven_and_discarded() {
     );
     browser.shoot("dead-letters-confirm-light").await;
     confirm(&browser, "Discard all").await;
-    assert!(
-        browser
-            .text("[role=status]")
-            .await
-            .contains("3 dead letters discarded")
-    );
-    assert!(browser.text("main").await.contains("No open dead letters"));
+    browser.expect("[role=status]", "3 dead letters discarded").await;
+    browser.expect("main", "No open dead letters").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,23 +159,15 @@ async fn a_month_is_closed_after_a_warning() {
     browser.open(&site.url("/statements/2026-02")).await;
     browser.click_text("a", "Close this month").await;
     confirm(&browser, "Close the month").await;
-    assert!(
-        browser.text("[role=status]").await.contains("closed"),
-        "{}",
-        browser.text("main").await
-    );
-    assert!(browser.text("main").await.contains("Closed by local"));
+    browser.expect("[role=status]", "closed").await;
+    browser.expect("main", "Closed by local").await;
     assert!(last_entry(&browser, &site).await.contains("statement.close"));
     // A month before the first event is asked about.
     let other = Site::start(noon(), &[]).await;
     other.linked("bakery").await;
     browser.open(&other.url("/statements/2026-01/close")).await;
     confirm(&browser, "Close the month").await;
-    assert!(
-        browser.text("main").await.contains("Close it all the same"),
-        "{}",
-        browser.text("main").await
-    );
+    browser.expect("main", "Close it all the same").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,8 +182,7 @@ async fn a_compared_policy_is_put_into_force() {
     browser.fill("input[name='access.idle']", "20d").await;
     browser.fill("input[name='access.warn_before']", "7d, 1d").await;
     browser.click_text("button", "Compare").await;
-    let compared = browser.text("main").await;
-    assert!(compared.contains("1 of 1 client"), "{compared}");
+    browser.expect("main", "1 of 1 client").await;
     browser.click_text("button", "Put it into force").await;
     let asked = browser.text(".confirm").await;
     assert!(
@@ -216,12 +190,9 @@ async fn a_compared_policy_is_put_into_force() {
         "{asked}"
     );
     confirm(&browser, "Put it into force").await;
-    assert!(browser.text("[role=status]").await.contains("recorded"));
-    let policies = browser.text("main").await;
-    assert!(
-        policies.contains("20d") && policies.contains("to come"),
-        "{policies}"
-    );
+    browser.expect("[role=status]", "recorded").await;
+    browser.expect("main", "20d").await;
+    browser.expect("main", "to come").await;
     assert!(last_entry(&browser, &site).await.contains("policy.apply"));
 }
 
@@ -234,29 +205,21 @@ async fn a_reader_sees_no_action_and_starts_none() {
     let site = Site::start(noon(), &[("TENURE_HTTP__TOKENS", tokens)]).await;
     site.dead("http", "it is not JSON", b"x", &[]).await;
     browser.open(&site.url("/dead-letters/1")).await;
-    assert!(
-        browser.url().await.contains("/sign-in"),
-        "{}",
-        browser.url().await
-    );
+    browser.expect_url("/sign-in").await;
     browser.shoot("sign-in-light").await;
     browser.fill("input[name=token]", "wrong-token-0123456789").await;
     browser.click("button[type=submit]").await;
-    assert!(browser.text("[role=alert]").await.contains("not a token"));
+    browser.expect("[role=alert]", "not a token").await;
     browser.fill("input[name=token]", "viewer-token-0123456789").await;
     browser.click("button[type=submit]").await;
-    assert!(browser.text("h1").await.contains("Dead letter 1"));
-    assert!(browser.text(".side .foot").await.contains("viewer"));
+    browser.expect("h1", "Dead letter 1").await;
+    browser.expect(".side .foot", "viewer").await;
     assert_eq!(browser.count("form.confirm").await, 0);
     browser.open(&site.url("/sweeps/access-expiry/pause")).await;
-    assert!(
-        browser.text("main").await.contains("operate"),
-        "{}",
-        browser.text("main").await
-    );
+    browser.expect("main", "operate").await;
     browser.open(&site.url("/")).await;
     browser.click_text("button", "Sign out").await;
-    assert!(browser.url().await.contains("/sign-in"));
+    browser.expect_url("/sign-in").await;
 }
 
 #[tokio::test]
@@ -315,13 +278,13 @@ async fn an_endpoint_is_paused_and_resumed() {
     browser.open(&site.url("/webhooks")).await;
     browser.click("#crm a[href$=pause]").await;
     confirm(&browser, "Pause").await;
-    assert!(browser.text("[role=status]").await.contains("paused"));
-    assert!(browser.text("#crm").await.contains("paused"));
+    browser.expect("[role=status]", "paused").await;
+    browser.expect("#crm", "paused").await;
     let entry = last_entry(&browser, &site).await;
     assert!(entry.contains("webhook.pause") && entry.contains(WHY), "{entry}");
     browser.open(&site.url("/")).await;
-    assert!(browser.text(".verdict").await.contains("crm is paused"));
+    browser.expect(".verdict", "crm is paused").await;
     browser.open(&site.url("/webhooks/crm/resume")).await;
     confirm(&browser, "Resume").await;
-    assert!(browser.text("#crm").await.contains("active"));
+    browser.expect("#crm", "active").await;
 }

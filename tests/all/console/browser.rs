@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +15,8 @@ use crate::support::{http_client, packages};
 
 /// How long a condition of a page may take to become true.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait before the next look at it.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How often the driver is started until it has a port.
 const STARTS: usize = 5;
 
@@ -173,19 +175,56 @@ impl Browser {
     }
 
     /// The text of the first element that matches. Waits for it: a page may be loading.
+    ///
+    /// After a click it can be that of the page before, if that has such an element: see [`Browser::expect`].
     pub async fn text(&self, css: &str) -> String {
+        self.retried(css, async || self.try_text(css).await).await
+    }
+
+    async fn try_text(&self, css: &str) -> WebDriverResult<String> {
+        self.driver.find(By::Css(css)).await?.text().await
+    }
+
+    /// Waits until the text of the first element that matches contains this.
+    pub async fn expect(&self, css: &str, text: &str) -> String {
         let waiting = async {
             loop {
-                if let Ok(found) = self.driver.find(By::Css(css)).await
-                    && let Ok(text) = found.text().await
+                if let Ok(shown) = self.try_text(css).await
+                    && shown.contains(text)
                 {
-                    return text;
+                    return shown;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
-        let found = tokio::time::timeout(PATIENCE, waiting).await;
-        found.unwrap_or_else(|_| panic!("no {css}"))
+        if let Ok(shown) = tokio::time::timeout(PATIENCE, waiting).await {
+            return shown;
+        }
+        let (url, shown) = (self.url().await, self.try_text(css).await);
+        panic!("no `{text}` in {css} of {url}: {shown:?}");
+    }
+
+    /// Waits until the address of the page contains this.
+    pub async fn expect_url(&self, text: &str) {
+        let waiting = async {
+            while !self.url().await.contains(text) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        assert!(in_time, "no `{text}` in {}", self.url().await);
+    }
+
+    /// Tries until it succeeds: what it needs may not be there before the page is loaded.
+    async fn retried<T>(&self, what: &str, attempt: impl AsyncFn() -> WebDriverResult<T>) -> T {
+        let start = Instant::now();
+        loop {
+            match attempt().await {
+                Ok(done) => return done,
+                Err(error) => assert!(start.elapsed() < PATIENCE, "{what}: {error}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     pub async fn count(&self, css: &str) -> usize {
@@ -193,32 +232,25 @@ impl Browser {
     }
 
     pub async fn click(&self, css: &str) {
-        let found = self.driver.find(By::Css(css)).await;
-        found
-            .unwrap_or_else(|error| panic!("{css}: {error}"))
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.retried(css, async || self.driver.find(By::Css(css)).await?.click().await)
+            .await;
     }
 
     pub async fn click_text(&self, tag: &str, text: &str) {
         let path = format!("//{tag}[contains(normalize-space(.), \"{text}\")]");
-        let found = self.driver.find(By::XPath(path.as_str())).await;
-        found
-            .unwrap_or_else(|error| panic!("{path}: {error}"))
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.retried(&path, async || {
+            self.driver.find(By::XPath(path.as_str())).await?.click().await
+        })
+        .await;
     }
 
     pub async fn fill(&self, css: &str, text: &str) {
-        let field = self
-            .driver
-            .find(By::Css(css))
-            .await
-            .unwrap_or_else(|error| panic!("{css}: {error}"));
-        field.clear().await.expect("cleared");
-        field.send_keys(text).await.expect("typed");
+        self.retried(css, async || {
+            let field = self.driver.find(By::Css(css)).await?;
+            field.clear().await?;
+            field.send_keys(text).await
+        })
+        .await;
     }
 
     pub async fn press(&self, keys: &str) {
@@ -243,7 +275,7 @@ impl Browser {
         let script = format!("return document.readyState === 'complete' && (() => {{ {script} }})()");
         let waiting = async {
             while self.evaluate(&script).await != Value::Bool(true) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
