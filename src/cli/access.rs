@@ -95,7 +95,7 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
         "assured",
         "decided at",
     ];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -75,9 +75,9 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
             let head = ["time", "client", "by", "user", "actor", "refusal", "source", "id"];
             let rows = page.accesses.iter().map(row);
             if is_first {
-                context.print_rows(&head, rows)?;
+                context.print_rows(&head, rows);
             } else {
-                context.print_more_rows(&head, rows)?;
+                context.print_more_rows(&head, rows);
             }
         }
         is_first = false;

@@ -63,6 +63,21 @@ struct Checked<'a> {
     warnings: &'a [String],
 }
 
+/// The columns of comma-separated values.
+const HEAD: [&str; 11] = [
+    "origin",
+    "source",
+    "id",
+    "type",
+    "subject",
+    "outcome",
+    "code",
+    "reason",
+    "conflicts_with",
+    "until",
+    "warnings",
+];
+
 impl<'a> Checked<'a> {
     fn of(examined: &'a Examined) -> Self {
         let event = examined.event.as_ref();
@@ -102,6 +117,24 @@ impl<'a> Checked<'a> {
             }
         }
         checked
+    }
+
+    /// Under [`HEAD`].
+    fn row(&self) -> Vec<String> {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        vec![
+            self.origin.to_owned(),
+            text(self.source),
+            text(self.id),
+            text(self.kind),
+            text(self.subject.as_deref()),
+            self.outcome.to_owned(),
+            text(self.code),
+            text(self.reason),
+            text(self.conflicts_with),
+            text(self.until.as_deref()),
+            self.warnings.join("; "),
+        ]
     }
 
     /// In one line, for people.
@@ -170,6 +203,7 @@ pub async fn check(context: &Context, args: CheckArgs) -> anyhow::Result<ExitCod
     let name = lines.name().to_owned();
     let dry_run = start(context, args.empty).await?;
     let mut sums = Sums::default();
+    context.print_csv_head(&HEAD);
     let bar = lines.bar.clone();
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::spawn(lines.read_ahead(context.settings.events, BATCH, sender));
@@ -180,11 +214,14 @@ pub async fn check(context: &Context, args: CheckArgs) -> anyhow::Result<ExitCod
             let checked = Checked::of(&examined);
             bar.suspend(|| {
                 if context.is_json() {
-                    output::json(&checked)
+                    return output::json(&checked);
+                }
+                if context.is_csv() {
+                    context.print_more_rows(&[], [checked.row()]);
                 } else {
                     output::line(checked.line());
-                    Ok(())
                 }
+                Ok(())
             })?;
         }
         bar.inc(progress);
@@ -193,9 +230,7 @@ pub async fn check(context: &Context, args: CheckArgs) -> anyhow::Result<ExitCod
     dry_run.close().await;
     // Before a read error, print what is known of the events before it.
     let read = reading.await?;
-    if !context.is_json() {
-        output::line(sums.line());
-    }
+    context.print_summary(&sums.line());
     read?;
     if sums.events == 0 {
         output::error_line(format!("{name} is empty"));

@@ -164,7 +164,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     if context.is_json() {
         return Ok(ExitCode::SUCCESS);
     }
-    print_list(context, &clients)?;
+    print_list(context, &clients);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -192,7 +192,7 @@ async fn count(context: &Context, engine: &Engine, request: &SearchRequest) -> a
             .into_iter()
             .map(move |(status, clients)| vec![facet.to_owned(), status, clients.to_string()])
     });
-    context.print_rows(&["facet", "status", "clients"], rows)?;
+    context.print_rows(&["facet", "status", "clients"], rows);
     if context.is_table() {
         output::line(output::counted(facets.clients, "client"));
     }
@@ -236,7 +236,7 @@ fn search_request(args: ListArgs, now: DateTime<Utc>) -> Result<SearchRequest, U
     })
 }
 
-fn print_list(context: &Context, clients: &[ClientView]) -> anyhow::Result<()> {
+fn print_list(context: &Context, clients: &[ClientView]) {
     let head = [
         "client",
         "name",
@@ -257,11 +257,10 @@ fn print_list(context: &Context, clients: &[ClientView]) -> anyhow::Result<()> {
             output::moment(client.last_accessed_at),
         ]
     });
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     if context.is_table() {
         output::line(output::counted(clients.len(), "client"));
     }
-    Ok(())
 }
 
 /// All fields of a client, one per row.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::output::{Format, Safe};
 use super::{operator, output};
@@ -56,33 +56,52 @@ impl Context {
     }
 
     /// Prints a table, or its header and rows as comma-separated values.
-    pub fn print_rows<C: Into<Safe>>(
-        &self,
-        head: &[&str],
-        rows: impl IntoIterator<Item = Vec<C>>,
-    ) -> anyhow::Result<()> {
+    pub fn print_rows<C: Into<Safe>>(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<C>>) {
         if self.is_csv() {
-            let head = head.iter().map(|heading| heading.replace(' ', "_"));
-            output::csv(&head.map(Cell::from).collect::<Vec<_>>())?;
-            return self.print_more_rows(&[], rows);
+            self.print_csv_head(head);
+            self.print_more_rows(&[], rows);
+        } else {
+            output::line(output::table(head, rows));
         }
-        output::line(output::table(head, rows));
-        Ok(())
     }
 
     /// Prints another table of the same list, or the rows that follow as comma-separated values.
-    pub fn print_more_rows<C: Into<Safe>>(
-        &self,
-        head: &[&str],
-        rows: impl IntoIterator<Item = Vec<C>>,
-    ) -> anyhow::Result<()> {
+    pub fn print_more_rows<C: Into<Safe>>(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<C>>) {
         if !self.is_csv() {
             return self.print_rows(head, rows);
         }
         for row in rows {
             let cells: Vec<Cell> = row.into_iter().map(|cell| csv_cell(&cell.into())).collect();
-            output::csv(&cells)?;
+            output::csv(&cells);
         }
+    }
+
+    /// The header of comma-separated values whose rows follow; nothing in another format.
+    pub fn print_csv_head(&self, head: &[&str]) {
+        if self.is_csv() {
+            let head = head.iter().map(|heading| heading.replace(' ', "_"));
+            output::csv(&head.map(Cell::from).collect::<Vec<_>>());
+        }
+    }
+
+    /// Prints the totals of a command for people: beside comma-separated values, on standard error.
+    pub fn print_summary(&self, summary: &str) {
+        if self.is_csv() {
+            output::error_line(summary);
+        } else if self.is_table() {
+            output::line(summary);
+        }
+    }
+
+    /// Says how many things a command removed.
+    pub fn print_removed(&self, number: usize, noun: &str) -> anyhow::Result<()> {
+        if self.is_json() {
+            return output::json(&json!({ "removed": number }));
+        }
+        output::line(match number {
+            0 => format!("there is no {noun} to remove"),
+            number => format!("removed {}", output::counted(number, noun)),
+        });
         Ok(())
     }
 
@@ -217,6 +236,7 @@ impl Context {
 fn csv_cell(text: &Safe) -> Cell {
     match text.to_string().as_str() {
         output::NONE => Cell::from(""),
-        text => Cell::from(text),
+        // The lines of a cell.
+        text => Cell::from(text.replace('\n', "; ")),
     }
 }

@@ -82,11 +82,21 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             line.status.as_str().to_owned(),
             rfc3339(line.last_seen_at),
             line.times_seen.to_string(),
+            output::moment(line.retry_at.filter(|_| line.status == DeadLetterStatus::Open)),
             line.origin.clone(),
             line.reason.clone(),
         ]
     });
-    context.print_rows(&["id", "status", "last seen", "times", "origin", "reason"], rows)?;
+    let head = [
+        "id",
+        "status",
+        "last seen",
+        "times",
+        "retried at",
+        "origin",
+        "reason",
+    ];
+    context.print_rows(&head, rows);
     if context.is_table() {
         output::line(output::counted(lines.len(), "dead letter"));
     }
@@ -125,7 +135,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         .retry_at
         .filter(|_| record.status == DeadLetterStatus::Open)
     {
-        rows.push(row("retry at", rfc3339(at)));
+        rows.push(row("retried at", rfc3339(at)));
     }
     if let (Some(at), Some(redrive_outcome)) = (record.redriven_at, &record.redrive_outcome) {
         rows.push(row(
@@ -137,7 +147,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
     let body = String::from_utf8_lossy(&record.dead_letter.body);
     rows.push(vec!["body".into(), Safe::lines(body.split('\n'))]);
-    context.print_rows(&["field", "value"], rows)?;
+    context.print_rows(&["field", "value"], rows);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -49,16 +49,16 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
     let engine = context.engine().await?;
-    let until = args.until.moment(engine.now());
+    let until = args.until.ahead(engine.now())?;
     if context.is_csv() {
-        output::csv(&HEAD.map(Cell::from))?;
+        output::csv(&HEAD.map(Cell::from));
     }
     let mut listed: Vec<(String, ExpectedChange)> = Vec::new();
     let forecast = each(&engine, args.partner, until, |client| {
         if context.is_json() {
             output::json(&client)?;
         } else if context.is_csv() {
-            print_csv(&client)?;
+            print_csv(&client);
         } else {
             let room = MAX_LISTED.saturating_sub(listed.len());
             let changes = client.changes.into_iter().take(room);
@@ -112,7 +112,7 @@ async fn each(
 /// The columns of a forecast as comma-separated values.
 const HEAD: [&str; 8] = ["time", "partner", "client", "type", "id", "from", "to", "timer"];
 
-fn print_csv(client: &ClientForecast) -> anyhow::Result<()> {
+fn print_csv(client: &ClientForecast) {
     let (partner, id) = client.client.split_once('/').unwrap_or_default();
     for change in &client.changes {
         let text = |text: &Option<String>| Cell::from(text.as_deref().unwrap_or_default());
@@ -125,9 +125,8 @@ fn print_csv(client: &ClientForecast) -> anyhow::Result<()> {
             text(&change.from),
             text(&change.to),
             change.timer.as_str().into(),
-        ])?;
+        ]);
     }
-    Ok(())
 }
 
 fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {

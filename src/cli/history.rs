@@ -25,7 +25,7 @@ pub async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<ExitCod
     let key = args.client.key()?;
     let engine = context.engine().await?;
     let request = HistoryRequest {
-        until: args.until.map(|until| until.moment(engine.now())),
+        until: args.until.map(|until| until.ahead(engine.now())).transpose()?,
         ..HistoryRequest::default()
     };
     let Some(history) = engine.history(&key, &request).await? else {
@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<ExitCod
         context.print_rows(
             &["time", "what happened", "changes"],
             history.entries.iter().map(row),
-        )?;
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -90,7 +90,8 @@ impl Tally {
         self.refused.values().sum()
     }
 
-    fn count(&mut self, outcome: Outcome) {
+    /// `origin`: the file and the place of the event in it.
+    fn count(&mut self, origin: &str, outcome: Outcome) {
         self.lines += 1;
         match outcome {
             Outcome::Applied => self.applied += 1,
@@ -100,7 +101,7 @@ impl Tally {
             Outcome::Dead(reason) => {
                 self.dead += 1;
                 if self.first_dead.len() < 5 {
-                    self.first_dead.push(reason);
+                    self.first_dead.push(format!("{origin}: {reason}"));
                 }
             }
         }
@@ -117,8 +118,9 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::spawn(lines.read_ahead(context.settings.events, most, sender));
     while let Some(mut batch) = batches.recv().await {
-        for outcome in batch.ingest(&engine).await? {
-            tally.count(outcome);
+        let outcomes = batch.ingest(&engine).await?;
+        for (origin, outcome) in batch.origins().zip(outcomes) {
+            tally.count(origin, outcome);
         }
         for warning in batch.warnings {
             tally.warn(warning);
@@ -182,8 +184,8 @@ fn print(tally: &Tally) {
             output::counted(events, "event")
         ));
     }
-    for reason in &tally.first_dead {
-        output::error_line(format!("dead letter: {reason}"));
+    for dead in &tally.first_dead {
+        output::error_line(format!("dead letter: {dead}"));
     }
     if tally.deferred > 0 {
         output::error_line(

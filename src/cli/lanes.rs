@@ -18,14 +18,10 @@ pub enum LanesCommand {
 }
 
 pub async fn run(context: &Context, command: LanesCommand) -> anyhow::Result<ExitCode> {
-    let is_removal = matches!(command, LanesCommand::Remove);
-    let engine = if is_removal {
-        let engine = context.maintaining_engine().await?;
-        engine.operator(&context.asked_authority()).remove_lanes().await?;
-        engine
-    } else {
-        context.engine().await?
-    };
+    if matches!(command, LanesCommand::Remove) {
+        return remove(context).await;
+    }
+    let engine = context.engine().await?;
     let lanes = engine.store().lanes().await?;
     if context.is_json() {
         for lane in &lanes {
@@ -44,6 +40,14 @@ pub async fn run(context: &Context, command: LanesCommand) -> anyhow::Result<Exi
             output::words(lag.as_deref()),
         ]
     });
-    context.print_rows(&["lane", "watermark", "lag"], rows)?;
+    context.print_rows(&["lane", "watermark", "lag"], rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(context: &Context) -> anyhow::Result<ExitCode> {
+    let engine = context.maintaining_engine().await?;
+    let before = engine.store().lanes().await?.len();
+    engine.operator(&context.asked_authority()).remove_lanes().await?;
+    context.print_removed(before, "lane")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -414,6 +414,11 @@ impl Batch {
         Ok(examined)
     }
 
+    /// The file and the place in it of each event.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.messages.iter().map(|(origin, _)| origin.as_str())
+    }
+
     /// Ingests the events, and returns their outcomes.
     pub async fn ingest(&mut self, engine: &Engine) -> Result<Vec<Outcome>, StoreError> {
         let messages = &self.messages;

@@ -100,7 +100,7 @@ pub async fn partners(context: &Context, args: PartnersArgs) -> anyhow::Result<E
         ]
     });
     let head = ["partner", "clients", "link", "service", "access"];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     if context.is_table() {
         output::line(output::counted(partners.len(), "partner"));
     }
@@ -139,7 +139,7 @@ pub async fn account(context: &Context, args: AccountArgs) -> anyhow::Result<Exi
         ]
     });
     let head = ["client", "name", "link", "access", "expires", "requested"];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -182,7 +182,7 @@ pub async fn refusals(context: &Context, args: RefusalsArgs) -> anyhow::Result<E
         ]
     });
     let head = ["time", "client", "type", "code", "source", "id"];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     if context.is_table() {
         output::line(output::counted(refusals.len(), "refusal"));
     }

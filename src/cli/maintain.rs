@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::output::{self, Safe};
+use crate::clock::{Clock, SystemClock};
 
 pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
@@ -22,8 +23,9 @@ pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
 pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let store = context.migrated().await?;
+    let authority = context.asked_authority();
     let epoch = store.begin_epoch(0).await?;
-    let entry = context.entry("restored", None, json!({ "epoch": epoch }));
+    let entry = authority.entry(SystemClock.now(), "restored", None, json!({ "epoch": epoch }));
     store.record_audit(&entry).await?;
     let waiting = store.count_unpublished().await?;
     if context.is_json() {

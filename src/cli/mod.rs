@@ -308,8 +308,12 @@ impl Command {
                 command,
                 sweep::SweepCommand::List | sweep::SweepCommand::Preview(_) | sweep::SweepCommand::Runs(_)
             ),
-            Self::Lanes(_)
-            | Self::Sources(_)
+            Self::Lanes(command) => matches!(command, lanes::LanesCommand::List),
+            Self::Sources(command) => matches!(command, sources::SourcesCommand::List),
+            Self::Check(_)
+            | Self::Why(_)
+            | Self::Verify(_)
+            | Self::Rebuild(_)
             | Self::History(_)
             | Self::Possible(_)
             | Self::Forecast(_)

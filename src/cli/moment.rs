@@ -106,6 +106,21 @@ impl Until {
         }
     }
 
+    /// As [`Until::moment`].
+    ///
+    /// # Errors
+    /// If the end is in the past.
+    pub fn ahead(self, now: DateTime<Utc>) -> Result<DateTime<Utc>, UsageError> {
+        let end = self.moment(now);
+        if end < now {
+            return Err(UsageError(format!(
+                "--until {self} is in the past; choose a moment after {}",
+                rfc3339(now)
+            )));
+        }
+        Ok(end)
+    }
+
     /// The beginning of a period that ends `now`.
     pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {

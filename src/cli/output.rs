@@ -118,12 +118,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Prints a row of comma-separated values.
-pub fn csv(cells: &[Cell]) -> anyhow::Result<()> {
-    let row = csv_row::row(cells)?;
+pub fn csv(cells: &[Cell]) {
     if FAILED.get().is_none() {
-        record_write(io::stdout().lock().write_all(&row));
+        let row = csv_row::row(cells).map_err(io::Error::other);
+        record_write(row.and_then(|row| io::stdout().lock().write_all(&row)));
     }
-    Ok(())
 }
 
 /// JSON on one line.

@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: PossibleArgs) -> anyhow::Result<ExitCo
             event.reason.unwrap_or_default().to_owned(),
         ]
     });
-    context.print_rows(&["event", "whose", "possible", "refusal", "reason"], rows)?;
+    context.print_rows(&["event", "whose", "possible", "refusal", "reason"], rows);
     if context.is_table() {
         let count = possible.events.iter().filter(|event| event.possible).count();
         output::line(format!(

@@ -186,7 +186,14 @@ async fn publish_one(
     progress: &mut Progress,
     signals: &Signals,
 ) -> anyhow::Result<bool> {
-    let event = match line.event(&context.decoder(SystemClock.now())) {
+    let mut decoded = line.event(&context.decoder(SystemClock.now()));
+    if let Some(Err(early)) = &decoded
+        && let Some(time) = early.retry_at
+    {
+        output::error_line(format!("warning: {}: {}", line.origin, early.reason));
+        decoded = line.event(&context.decoder(time));
+    }
+    let event = match decoded {
         None => return Ok(true),
         Some(Ok(decoded)) => Some(decoded.event),
         Some(Err(_)) if args.unchecked && line.is_whole() => None,

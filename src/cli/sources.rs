@@ -21,19 +21,10 @@ pub enum SourcesCommand {
 }
 
 pub async fn run(context: &Context, command: SourcesCommand) -> anyhow::Result<ExitCode> {
-    let is_removal = matches!(command, SourcesCommand::Remove);
-    let engine = if is_removal {
-        let engine = context.maintaining_engine().await?;
-        let authority = context.asked_authority();
-        engine
-            .operator(&authority)
-            .record("source.remove", None, Value::Null)
-            .await?;
-        engine.expect_sources(&BTreeMap::new()).await?;
-        engine
-    } else {
-        context.engine().await?
-    };
+    if matches!(command, SourcesCommand::Remove) {
+        return remove(context).await;
+    }
+    let engine = context.engine().await?;
     let sources = engine.sources().await?;
     if context.is_json() {
         for source in &sources {
@@ -57,6 +48,19 @@ pub async fn run(context: &Context, command: SourcesCommand) -> anyhow::Result<E
         "events per hour",
         "silent since",
     ];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(context: &Context) -> anyhow::Result<ExitCode> {
+    let engine = context.maintaining_engine().await?;
+    let before = engine.sources().await?.len();
+    let authority = context.asked_authority();
+    engine
+        .operator(&authority)
+        .record("source.remove", None, Value::Null)
+        .await?;
+    engine.expect_sources(&BTreeMap::new()).await?;
+    context.print_removed(before, "expected source")?;
     Ok(ExitCode::SUCCESS)
 }

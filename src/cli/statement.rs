@@ -85,14 +85,14 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
         limit: PAGE,
     };
     if context.is_csv() {
-        output::csv(&HEAD.map(Cell::from))?;
+        output::csv(&HEAD.map(Cell::from));
     }
     let mut listed = Listed::default();
     let totals = each(&engine, request, |client| {
         if context.is_json() {
             output::json(&client)?;
         } else if context.is_csv() {
-            print_csv(month, &client)?;
+            print_csv(month, &client);
         } else {
             listed.add(&client);
         }
@@ -209,7 +209,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
             closing.adjustments.to_string(),
         ]
     });
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -231,7 +231,7 @@ const HEAD: [&str; 14] = [
     "causes",
 ];
 
-fn print_csv(statement: Month, client: &ClientStatement) -> anyhow::Result<()> {
+fn print_csv(statement: Month, client: &ClientStatement) {
     let row = |line: &str, month: Month, days: DayCounts, more: [String; 5]| {
         let mut cells: Vec<Cell> = vec![
             statement.to_string().into(),
@@ -242,21 +242,20 @@ fn print_csv(statement: Month, client: &ClientStatement) -> anyhow::Result<()> {
         ];
         cells.extend(counts(days).map(Cell::from));
         cells.extend(more.map(Cell::from));
-        output::csv(&cells)
+        output::csv(&cells);
     };
     if client.days != DayCounts::default() {
         let intervals = |measure: Measure| spans(measure.of(&client.intervals));
         let [billable, commission, status_credit, access] = Measure::ALL.map(intervals);
         let more = [billable, commission, status_credit, access, String::new()];
-        row("days", statement, client.days, more)?;
+        row("days", statement, client.days, more);
     }
     for adjustment in &client.adjustments {
         let [billable, commission, status_credit, access] =
             Measure::ALL.map(|measure| changed_days(adjustment, measure));
         let more = [billable, commission, status_credit, access, causes(adjustment)];
-        row("adjustment", adjustment.month, adjustment.days, more)?;
+        row("adjustment", adjustment.month, adjustment.days, more);
     }
-    Ok(())
 }
 
 /// The numbers, in the order of the measures.

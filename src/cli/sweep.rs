@@ -129,27 +129,21 @@ async fn sweep_now(context: &Context, mode: SweepMode, args: RunArgs) -> anyhow:
             report: &report,
         })?;
     } else {
-        print_report(context, sweep, &report, &shown)?;
+        print_report(context, sweep, &report, &shown);
     }
     Ok(exit_code(&report))
 }
 
 /// Prints the changes of a sweep and its totals.
-fn print_report(
-    context: &Context,
-    sweep: Sweep,
-    report: &SweepReport,
-    shown: &[(ClientKey, Vec<Entry>)],
-) -> anyhow::Result<()> {
+fn print_report(context: &Context, sweep: Sweep, report: &SweepReport, shown: &[(ClientKey, Vec<Entry>)]) {
     if !shown.is_empty() || context.is_csv() {
-        context.print_rows(&["client", "change", "id", "due"], rows_of_changes(shown))?;
+        context.print_rows(&["client", "change", "id", "due"], rows_of_changes(shown));
     }
     let unlisted = report.counts.changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
     if unlisted > 0 {
         output::line(format!("and {}", output::counted(unlisted, "more client")));
     }
     print_totals(context, sweep, report);
-    Ok(())
 }
 
 fn print_totals(context: &Context, sweep: Sweep, report: &SweepReport) {
@@ -157,16 +151,8 @@ fn print_totals(context: &Context, sweep: Sweep, report: &SweepReport) {
         output::error_line(format!("the breaker stopped {sweep}: {why}"));
         return;
     }
-    // With --output csv, standard output is for rows only.
-    let print = |total: String| {
-        if context.is_csv() {
-            output::error_line(total);
-        } else {
-            output::line(total);
-        }
-    };
     let did = if report.dry_run { "would change" } else { "changed" };
-    print(format!(
+    context.print_summary(&format!(
         "{sweep} up to {}: examined {}, {did} {} ({}){}",
         output::moment(report.until),
         output::counted(report.counts.examined, "client"),
@@ -320,7 +306,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
         }
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
-        context.print_rows(&head, states.iter().map(row))?;
+        context.print_rows(&head, states.iter().map(row));
         for state in &states {
             if let Some(held_back) = &state.held_back {
                 output::error_line(format!("{} is held back: {held_back}", state.sweep));

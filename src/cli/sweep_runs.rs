@@ -45,12 +45,12 @@ pub async fn list(context: &Context, args: RunsArgs) -> anyhow::Result<ExitCode>
             output::json(run)?;
         }
     } else {
-        print_runs(context, &runs)?;
+        print_runs(context, &runs);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_runs(context: &Context, runs: &[SweepRun]) -> anyhow::Result<()> {
+fn print_runs(context: &Context, runs: &[SweepRun]) {
     let head = [
         "run", "sweep", "started", "up to", "status", "examined", "changed", "changes", "failed", "error",
     ];
@@ -68,7 +68,7 @@ fn print_runs(context: &Context, runs: &[SweepRun]) -> anyhow::Result<()> {
             output::words(run.error.as_deref()),
         ]
     });
-    context.print_rows(&head, rows)
+    context.print_rows(&head, rows);
 }
 
 pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
@@ -84,7 +84,7 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
         output::json(&run)?;
         return print_all(&engine, run.id).await;
     }
-    print_runs(context, std::slice::from_ref(&run))?;
+    print_runs(context, std::slice::from_ref(&run));
     let lines = engine
         .store()
         .run_changes(run.id, Cursor::default(), MAX_LISTED)

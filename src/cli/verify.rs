@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::{Context, UsageError};
-use super::output::{self, Progress, Safe};
+use super::output::{self, Progress};
 use super::stop;
+use crate::csv_row::Cell;
 use crate::domain::ClientKey;
 use crate::domain::id::{IdError, check_id};
 use crate::engine::{Engine, Rebuilt, Scope, Verified};
@@ -65,6 +66,7 @@ pub async fn verify(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCo
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
     let mut totals = Totals::new(context, "verify", &scope);
+    context.print_csv_head(&["client", "difference"]);
     let done = engine
         .verify_each(&scope, |verified| totals.verified(&verified))
         .await;
@@ -86,6 +88,7 @@ pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitC
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
     let mut totals = Totals::new(context, "rebuild", &scope);
+    context.print_csv_head(&["client", "result", "difference"]);
     let authority = context.authority();
     let done = engine
         .operator(&authority)
@@ -144,8 +147,8 @@ impl<'a> Totals<'a> {
         if !verified.differences.is_empty() {
             self.differ += 1;
             let (client, difference) = (verified.key.to_string(), verified.differences.join("; "));
-            let text = format!("{client}: {difference}");
-            self.say(&text, &json!({ "client": client, "difference": difference }));
+            let json = json!({ "client": client, "difference": difference });
+            self.say(&format!("{client}: {difference}"), &[&client, &difference], &json);
         }
         self.count(&verified.key);
     }
@@ -157,32 +160,36 @@ impl<'a> Totals<'a> {
             match &rebuilt.changes {
                 Ok(changes) => {
                     self.changes += *changes as u64;
-                    let text = format!("{client}: repaired, {changes} corrections: {difference}");
-                    self.say(
-                        &text,
-                        &json!({ "client": client, "difference": difference, "changes": changes }),
-                    );
+                    let corrections = output::counted(*changes, "correction");
+                    let result = format!("repaired, {corrections}");
+                    let json = json!({ "client": client, "difference": difference, "changes": changes });
+                    let text = format!("{client}: {result}: {difference}");
+                    self.say(&text, &[&client, &result, &difference], &json);
                 }
                 Err(why) => {
                     self.failed += 1;
-                    let text = format!("{client}: not repaired, {why}: {difference}");
-                    self.say(
-                        &text,
-                        &json!({ "client": client, "difference": difference, "error": why.to_string() }),
-                    );
+                    let result = format!("not repaired, {why}");
+                    let json =
+                        json!({ "client": client, "difference": difference, "error": why.to_string() });
+                    let text = format!("{client}: {result}: {difference}");
+                    self.say(&text, &[&client, &result, &difference], &json);
                 }
             }
         }
         self.count(&rebuilt.key);
     }
 
-    fn say(&self, text: &str, value: &Value) {
-        let line = if self.context.is_json() {
-            output::json_line(value)
-        } else {
-            Safe::from(text)
-        };
-        self.progress.aside(|| output::line(line));
+    /// Prints a line about a client, in the format of the output.
+    fn say(&self, text: &str, row: &[&str], value: &Value) {
+        self.progress.aside(|| {
+            if self.context.is_json() {
+                output::line(output::json_line(value));
+            } else if self.context.is_csv() {
+                output::csv(&row.iter().map(|cell| Cell::from(*cell)).collect::<Vec<_>>());
+            } else {
+                output::line(text);
+            }
+        });
     }
 
     fn count(&mut self, key: &ClientKey) {
@@ -208,7 +215,7 @@ impl<'a> Totals<'a> {
             }
             output::json(&sum)?;
         } else {
-            output::line(summary);
+            self.context.print_summary(summary);
         }
         if is_stopped {
             output::error_line(self.how_to_continue());

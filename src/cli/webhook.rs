@@ -238,7 +238,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
         "last outcome",
         "last delivered",
     ];
-    context.print_rows(&head, rows)?;
+    context.print_rows(&head, rows);
     for endpoint in &endpoints {
         if let Some(why) = &endpoint.why
             && context.is_table()

@@ -113,7 +113,7 @@ pub async fn run(context: &Context, args: WhatIfArgs) -> anyhow::Result<ExitCode
         return Err(UsageError("--since is after --until".into()).into());
     }
     if format == Format::Csv {
-        output::csv(&HEAD.map(Cell::from))?;
+        output::csv(&HEAD.map(Cell::from));
     }
     let mut report = Report::new(format);
     let sums = report.fill(&engine, request).await?;
@@ -185,7 +185,7 @@ impl Report {
     fn add_client(&mut self, client: ClientWhatIf) -> anyhow::Result<()> {
         match self.format {
             Format::Json => output::json(&client)?,
-            Format::Csv => print_csv(&client)?,
+            Format::Csv => print_csv(&client),
             Format::Tables if self.clients.len() < MAX_LISTED => self.clients.push(client),
             Format::Tables | Format::Sums => {}
         }
@@ -281,7 +281,7 @@ impl Report {
 /// The columns of a comparison as comma-separated values.
 const HEAD: [&str; 7] = ["partner", "client", "what", "difference", "from", "to", "seconds"];
 
-fn print_csv(client: &ClientWhatIf) -> anyhow::Result<()> {
+fn print_csv(client: &ClientWhatIf) {
     let (partner, id) = client.client.split_once('/').unwrap_or_default();
     let line = |what: &str, difference: &str, interval: &Interval| {
         output::csv(&[
@@ -292,7 +292,7 @@ fn print_csv(client: &ClientWhatIf) -> anyhow::Result<()> {
             rfc3339(interval.from).into(),
             rfc3339(interval.to).into(),
             (interval.to - interval.from).num_seconds().into(),
-        ])
+        ]);
     };
     let differences: [(&str, &Difference); 3] = [
         ("access", &client.access),
@@ -301,13 +301,12 @@ fn print_csv(client: &ClientWhatIf) -> anyhow::Result<()> {
     ];
     for (what, difference) in differences {
         for interval in difference.lost.as_slice() {
-            line(what, "lost", interval)?;
+            line(what, "lost", interval);
         }
         for interval in difference.gained.as_slice() {
-            line(what, "gained", interval)?;
+            line(what, "gained", interval);
         }
     }
-    Ok(())
 }
 
 /// Prints the sums. `latest` is the policy in effect.

@@ -54,6 +54,9 @@ pub async fn run(context: &Context, args: WhyArgs) -> anyhow::Result<ExitCode> {
         for explanation in &why.answers {
             output::json(explanation)?;
         }
+    } else if context.is_csv() {
+        let rows = why.answers.iter().flat_map(rows);
+        context.print_rows(&["answer", "at", "value", "part", "sentence"], rows);
     } else {
         show(&why);
     }
@@ -64,6 +67,28 @@ pub async fn run(context: &Context, args: WhyArgs) -> anyhow::Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A row for each sentence of an explanation.
+fn rows(explanation: &Explanation) -> Vec<Vec<String>> {
+    let whole = [("answer", &explanation.sentence)].into_iter();
+    let causes = explanation.causes.iter().map(|cause| ("cause", &cause.sentence));
+    let supporting = explanation
+        .supporting
+        .iter()
+        .map(|event| ("supporting", &event.sentence));
+    let turns = explanation.turns.iter().map(|turn| ("turn", &turn.sentence));
+    let sentences = whole.chain(causes).chain(supporting).chain(turns);
+    let row = |(part, sentence): (&str, &String)| {
+        vec![
+            explanation.answer.to_string(),
+            rfc3339(explanation.at),
+            explanation.value.status.to_string(),
+            part.to_owned(),
+            sentence.clone(),
+        ]
+    };
+    sentences.map(row).collect()
 }
 
 /// Prints the explanations of answers.

@@ -20,12 +20,12 @@ async fn dead_letters_are_listed_with_their_reasons() {
         .expect("fixed times");
     store.close().await.expect("closed");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "list"]), @r"
-    ┌────┬────────┬──────────────────────┬───────┬───────────────────────┬──────────────────────────────────────────────────────────┐
-    │ id ┆ status ┆ last seen            ┆ times ┆ origin                ┆ reason                                                   │
-    ╞════╪════════╪══════════════════════╪═══════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
-    │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
-    │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
-    └────┴────────┴──────────────────────┴───────┴───────────────────────┴──────────────────────────────────────────────────────────┘
+    ┌────┬────────┬──────────────────────┬───────┬────────────┬───────────────────────┬──────────────────────────────────────────────────────────┐
+    │ id ┆ status ┆ last seen            ┆ times ┆ retried at ┆ origin                ┆ reason                                                   │
+    ╞════╪════════╪══════════════════════╪═══════╪════════════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
+    │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
+    │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
+    └────┴────────┴──────────────────────┴───────┴────────────┴───────────────────────┴──────────────────────────────────────────────────────────┘
     2 dead letters
     ");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "show", "2"]), @r"

@@ -26,8 +26,8 @@ fn ingest_prints_the_outcomes() {
     └────────────┴─────────────────────────────────────┴────────┘
     ");
     insta::assert_snapshot!(stderr(&output), @r"
-    tenure: dead letter: the attribute `subject` is missing
-    tenure: dead letter: the event is not JSON: expected ident at line 1 column 2
+    tenure: dead letter: file:events.ndjson:14: the attribute `subject` is missing
+    tenure: dead letter: file:events.ndjson:15: the event is not JSON: expected ident at line 1 column 2
     tenure: `tenure dead list` shows all dead letters
     ");
 }
@@ -87,7 +87,7 @@ fn an_event_with_the_id_of_another_is_a_dead_letter() {
     assert!(stdout(&output).starts_with("3 events: 1 applied, 1 duplicate, 0 refused, 1 dead letter\n"));
     let reason = "another event has this source and id: client.added of acme/a at 2026-01-05T09:00:00Z, which differs in subject \
                   and data; send each event with an id of its own";
-    assert!(stderr(&output).contains(&format!("tenure: dead letter: {reason}\n")));
+    assert!(stderr(&output).contains(&format!("tenure: dead letter: file:stdin:3: {reason}\n")));
     let dead_letters = given.tenure.json(&["dead", "list"]);
     assert_eq!(super::each(&dead_letters, "origin"), ["file:stdin:3"]);
     assert_eq!(dead_letters[0]["reason"], reason);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Given, code, stderr};
+use super::{Given, code, stderr, stdout};
 
 #[test]
 fn lists_are_printed_as_comma_separated_values() {
@@ -33,6 +33,10 @@ fn lists_are_printed_as_comma_separated_values() {
         &["what-if"],
         &["statement"],
         &["client", "list", "--count"],
+        &["why", "acme/bakery"],
+        &["why", "acme/bakery", "access"],
+        &["verify"],
+        &["rebuild"],
     ] {
         let csv = given.tenure.ok(&[args, &["-o", "csv"]].concat());
         let mut reader = csv.split("\r\n");
@@ -43,10 +47,71 @@ fn lists_are_printed_as_comma_separated_values() {
 }
 
 #[test]
+fn a_cell_of_several_lines_is_one_line_of_comma_separated_values() {
+    let given = Given::events();
+    let csv = given.tenure.ok(&["history", "acme/bakery", "-o", "csv"]);
+    assert!(csv.contains("#1 link.draft draft; #2 client.named"), "{csv}");
+    assert!(!csv.contains("\\n"), "{csv}");
+}
+
+#[test]
+fn what_check_finds_is_printed_as_comma_separated_values() {
+    let given = Given::nothing();
+    let good = r#"{"specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": "acme/a", "time": "2026-01-05T09:00:00Z", "data": {"name": "A", "colour": "red"}}"#;
+    let output = given.tenure.fed(
+        &["check", "-", "--empty", "-o", "csv"],
+        &format!("{good}\nnonsense\n"),
+    );
+    assert_eq!(code(&output), 1);
+    let csv = stdout(&output);
+    let lines: Vec<&str> = csv.split("\r\n").collect();
+    assert_eq!(lines.len(), 4, "{csv}");
+    assert_eq!(
+        lines[0],
+        "origin,source,id,type,subject,outcome,code,reason,conflicts_with,until,warnings"
+    );
+    assert!(
+        lines[1].starts_with("file:stdin:1,/space,1,client.added,acme/a,applied,,,,,")
+            && lines[1].contains("colour"),
+        "{csv}"
+    );
+    assert!(lines[2].starts_with("file:stdin:2,,,,,dead,,"), "{csv}");
+    assert!(
+        stderr(&output).contains("2 events: 1 would be applied"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_forecast_does_not_end_in_the_past() {
+    let given = Given::events();
+    for args in [
+        &["forecast", "--until", "yesterday"][..],
+        &["history", "acme/bakery", "--until", "2026-01-05"],
+    ] {
+        let output = given.tenure.call(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(stderr(&output).contains("is in the past"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn removing_nothing_says_so() {
+    let given = Given::events();
+    assert_eq!(
+        given.tenure.ok(&["lanes", "remove"]),
+        "there is no lane to remove\n"
+    );
+    let sources = given.tenure.json(&["sources", "remove"]);
+    assert_eq!(sources, [serde_json::json!({ "removed": 0 })]);
+}
+
+#[test]
 fn a_command_without_rows_has_no_comma_separated_values() {
     let given = Given::events();
     for args in [
-        &["verify"][..],
+        &["lanes", "remove"][..],
         &["client", "show", "acme/bakery"],
         &["policy", "show"],
     ] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{code, stderr};
+use super::{code, stderr, stdout};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::tenure::Tenure;
@@ -130,4 +130,21 @@ fn an_array_is_published_one_by_one_and_a_foreign_format_is_named() {
     assert_eq!(code(&output), 2);
     let why = stderr(&output);
     assert!(why.contains("`gzip -dc events.gz | tenure publish -`"), "{why}");
+}
+
+#[test]
+fn an_event_ahead_of_the_clock_is_published_with_a_warning() {
+    let amqp = RabbitMq::shared().vhost("publish_ahead");
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let ahead = event(0).replace("2026-01-05", "2126-01-05");
+    let output = tenure.fed(&["publish", "-"], &ahead);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output), "1 event published and confirmed\n");
+    let warning = stderr(&output);
+    assert!(
+        warning.contains("warning: file:stdin:1: the attribute `time` is 2126-01-05T09:00:00Z"),
+        "{warning}"
+    );
+    RabbitMq::shared().wait_for_depth(name_in(&amqp), QUEUE, 1, LIMIT);
 }

@@ -39,7 +39,7 @@ fn invalid_arguments_are_usage_errors() {
         (&["dead", "show", "first"], "first"),
         (&["sweep", "run", "access-expiry", "--at", "noon"], "-3d"),
         (&["demo", "--clients", "many"], "many"),
-        (&["verify", "-o", "csv"], "prints no rows"),
+        (&["client", "show", "acme/a", "-o", "csv"], "prints no rows"),
         (
             &["client", "list", "-o", "xml"],
             "possible values: table, json, csv",
