@@ -289,17 +289,17 @@ impl Engine {
         Ok((partners, next))
     }
 
-    /// Refused events in order of time, after a position, at most `limit`. The second value: where to continue.
+    /// Refused events, the newest first, before a position, at most `limit`. The second value: where to continue.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&EventPosition>,
+        before: Option<&EventPosition>,
         limit: u32,
     ) -> Result<(Vec<RefusalView>, Option<EventPosition>), StoreError> {
-        let page = self.store.refusals(filter, after, WALK, limit).await?;
+        let page = self.store.refusals(filter, before, WALK, limit).await?;
         let refused = page.refused.into_iter().map(RefusalView::from);
         Ok((refused.collect(), page.next))
     }

@@ -281,7 +281,7 @@ pub(super) async fn partners(
     Ok(Json(PartnersPage { partners, next }))
 }
 
-/// List refused events
+/// List refused events, the newest first
 #[utoipa::path(
     get,
     path = "/v1/refusals",

@@ -41,11 +41,11 @@ pub trait Lists: Send + Sync + 'static {
     /// The number of a partner's clients by facet and status, as last written.
     async fn facets(&self, partner: &str) -> Result<Facets>;
 
-    /// Refused events in order of time, after `after`. Reads at most `rows` refusals, and returns at most `limit` of them.
+    /// Refused events, the newest first, before `before`. Reads at most `rows` refusals, and returns at most `limit` of them.
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&EventPosition>,
+        before: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage>;
@@ -144,18 +144,18 @@ pub struct RefusalFilter {
 }
 
 impl RefusalFilter {
-    /// Before every refusal of the filter that is after a position.
-    pub(super) fn start(&self, after: Option<&EventPosition>) -> EventPosition {
-        let from = EventPosition::at(self.from.unwrap_or_else(earliest));
-        match after {
-            Some(after) if after.time >= from.time => after.clone(),
-            _ => from,
+    /// After every refusal of the filter that is before a position.
+    pub(super) fn start(&self, before: Option<&EventPosition>) -> EventPosition {
+        let until = EventPosition::at(self.until.unwrap_or_else(latest));
+        match before {
+            Some(before) if before.time < until.time => before.clone(),
+            _ => until,
         }
     }
 
-    /// After every refusal of the filter.
+    /// Before every refusal of the filter.
     pub(super) fn end(&self) -> EventPosition {
-        EventPosition::at(self.until.unwrap_or_else(latest))
+        EventPosition::at(self.from.unwrap_or_else(earliest))
     }
 }
 
@@ -177,14 +177,14 @@ pub struct RefusalsPage {
 }
 
 impl RefusalsPage {
-    /// A page of rows that were read one more than `limit`, of a walk that ended at `upto`.
-    pub(super) fn of(mut refused: Vec<Refused>, limit: u32, upto: Option<EventPosition>) -> Self {
+    /// A page of rows that were read one more than `limit`, of a walk that ended at `end`.
+    pub(super) fn of(mut refused: Vec<Refused>, limit: u32, end: Option<EventPosition>) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_full = refused.len() > limit;
         refused.truncate(limit);
         let last = refused.last().map(|refused| refused.position.clone());
         Self {
-            next: if is_full { last } else { upto },
+            next: if is_full { last } else { end },
             refused,
         }
     }

@@ -286,7 +286,7 @@ delegate! {
         search(search: &ClientSearch, after: Option<&ListPosition>, upto: Option<&ListPosition>, limit: u32) -> Vec<Stored>;
         partners(after: Option<&str>, limit: u32) -> Vec<String>;
         facets(partner: &str) -> Facets;
-        refusals(filter: &RefusalFilter, after: Option<&EventPosition>, rows: u32, limit: u32) -> RefusalsPage;
+        refusals(filter: &RefusalFilter, before: Option<&EventPosition>, rows: u32, limit: u32) -> RefusalsPage;
     }
     Outbox {
         acquire_lead() -> bool;

@@ -163,14 +163,14 @@ impl Lists for PostgresStore {
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&EventPosition>,
+        before: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage> {
         self.in_time(async {
-            let (after, last) = (filter.start(after), filter.end());
-            let end = nth_refusal(&self.pool, &after, &last, rows).await?;
-            let upto = end.as_ref().unwrap_or(&last);
+            let (before, first) = (filter.start(before), filter.end());
+            let end = nth_refusal(&self.pool, &before, &first, rows).await?;
+            let down_to = end.as_ref().unwrap_or(&first);
             let refused: Vec<Both<RefusedRow<DateTime<Utc>>, LoggedRow<DateTime<Utc>>>> = sqlx::query_as(
                 "select k.partner, k.client, e.client::bigint as client_number,
                         ref_source(e.ref)::bigint as source_number, e.received_at,
@@ -179,19 +179,19 @@ impl Lists for PostgresStore {
                         (select word from words where number = e.reason) as reason
                  from events e
                  cross join lateral (select partner, client from client_keys where number = e.client offset 0) k
-                 where e.reason <> 0 and (e.time, e.client, e.ref) > ($1, $2, $3)
-                   and (e.time, e.client, e.ref) <= ($4, $5, $6)
+                 where e.reason <> 0 and (e.time, e.client, e.ref) < ($1, $2, $3)
+                   and (e.time, e.client, e.ref) >= ($4, $5, $6)
                    and ($7 = '' or e.reason = (select number from words where word = $7))
                    and ($8 = '' or ref_source(e.ref) = (select number from sources where source = $8))
-                 order by e.time, e.client, e.ref
+                 order by e.time desc, e.client desc, e.ref desc
                  limit $9",
             )
-            .bind(after.time)
-            .bind(client_number(&after))
-            .bind(reference(&after))
-            .bind(upto.time)
-            .bind(client_number(upto))
-            .bind(reference(upto))
+            .bind(before.time)
+            .bind(client_number(&before))
+            .bind(reference(&before))
+            .bind(down_to.time)
+            .bind(client_number(down_to))
+            .bind(reference(down_to))
             .bind(filter.code.map_or("", Refusal::code))
             .bind(filter.source.as_deref().unwrap_or_default())
             .bind(i64::from(limit) + 1)
@@ -204,26 +204,26 @@ impl Lists for PostgresStore {
     }
 }
 
-/// The position of the refusal with this number, counted from 1, between two positions. None: there are fewer.
+/// The position of the refusal with this number, counted from 1 and from the newest, between two positions. None: there are fewer.
 async fn nth_refusal(
     pool: &Sessions,
-    after: &EventPosition,
-    last: &EventPosition,
+    before: &EventPosition,
+    first: &EventPosition,
     number: u32,
 ) -> Result<Option<EventPosition>> {
     let found: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
         "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
          from events
-         where reason <> 0 and (time, client, ref) > ($1, $2, $3) and (time, client, ref) <= ($4, $5, $6)
-         order by time, client, ref
+         where reason <> 0 and (time, client, ref) < ($1, $2, $3) and (time, client, ref) >= ($4, $5, $6)
+         order by time desc, client desc, ref desc
          limit 1 offset $7",
     )
-    .bind(after.time)
-    .bind(client_number(after))
-    .bind(reference(after))
-    .bind(last.time)
-    .bind(client_number(last))
-    .bind(reference(last))
+    .bind(before.time)
+    .bind(client_number(before))
+    .bind(reference(before))
+    .bind(first.time)
+    .bind(client_number(first))
+    .bind(reference(first))
     .bind(i64::from(number.saturating_sub(1)))
     .fetch_optional(pool)
     .await?;

@@ -149,13 +149,13 @@ impl Lists for SqliteStore {
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&EventPosition>,
+        before: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage> {
-        let (after, last) = (filter.start(after), filter.end());
-        let end = nth_refusal(&self.readers, &after, &last, rows).await?;
-        let upto = end.as_ref().unwrap_or(&last);
+        let (before, first) = (filter.start(before), filter.end());
+        let end = nth_refusal(&self.readers, &before, &first, rows).await?;
+        let down_to = end.as_ref().unwrap_or(&first);
         let refused: Vec<Both<RefusedRow<i64>, LoggedRow<i64>>> = sqlx::query_as(
             "select k.partner, k.client, e.client as client_number, e.source as source_number, e.received_at,
                     s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data, r.word as reason
@@ -164,20 +164,20 @@ impl Lists for SqliteStore {
              left join sources s on s.number = e.source
              left join words t on t.number = e.type
              left join words r on r.number = e.reason
-             where e.reason <> 0 and (e.time, e.client, e.source, e.id) > (?1, ?2, ?3, ?4)
-               and (e.time, e.client, e.source, e.id) <= (?5, ?6, ?7, ?8)
+             where e.reason <> 0 and (e.time, e.client, e.source, e.id) < (?1, ?2, ?3, ?4)
+               and (e.time, e.client, e.source, e.id) >= (?5, ?6, ?7, ?8)
                and (?9 = '' or r.word = ?9) and (?10 = '' or s.source = ?10)
-             order by e.time, e.client, e.source, e.id
+             order by e.time desc, e.client desc, e.source desc, e.id desc
              limit ?11",
         )
-        .bind(micros(after.time))
-        .bind(after.client)
-        .bind(after.source)
-        .bind(BoundId(&after.id))
-        .bind(micros(upto.time))
-        .bind(upto.client)
-        .bind(upto.source)
-        .bind(BoundId(&upto.id))
+        .bind(micros(before.time))
+        .bind(before.client)
+        .bind(before.source)
+        .bind(BoundId(&before.id))
+        .bind(micros(down_to.time))
+        .bind(down_to.client)
+        .bind(down_to.source)
+        .bind(BoundId(&down_to.id))
         .bind(filter.code.map_or("", Refusal::code))
         .bind(filter.source.as_deref().unwrap_or_default())
         .bind(i64::from(limit) + 1)
@@ -188,29 +188,29 @@ impl Lists for SqliteStore {
     }
 }
 
-/// The position of the refusal with this number, counted from 1, between two positions. None: there are fewer.
+/// The position of the refusal with this number, counted from 1 and from the newest, between two positions. None: there are fewer.
 async fn nth_refusal(
     readers: &SqlitePool,
-    after: &EventPosition,
-    last: &EventPosition,
+    before: &EventPosition,
+    first: &EventPosition,
     number: u32,
 ) -> Result<Option<EventPosition>> {
     let found: Option<PositionRow<i64>> = sqlx::query_as(
         "select time, client as client_number, source as source_number, id
          from events
-         where reason <> 0 and (time, client, source, id) > (?1, ?2, ?3, ?4)
-           and (time, client, source, id) <= (?5, ?6, ?7, ?8)
-         order by time, client, source, id
+         where reason <> 0 and (time, client, source, id) < (?1, ?2, ?3, ?4)
+           and (time, client, source, id) >= (?5, ?6, ?7, ?8)
+         order by time desc, client desc, source desc, id desc
          limit 1 offset ?9",
     )
-    .bind(micros(after.time))
-    .bind(after.client)
-    .bind(after.source)
-    .bind(BoundId(&after.id))
-    .bind(micros(last.time))
-    .bind(last.client)
-    .bind(last.source)
-    .bind(BoundId(&last.id))
+    .bind(micros(before.time))
+    .bind(before.client)
+    .bind(before.source)
+    .bind(BoundId(&before.id))
+    .bind(micros(first.time))
+    .bind(first.client)
+    .bind(first.source)
+    .bind(BoundId(&first.id))
     .bind(i64::from(number.saturating_sub(1)))
     .fetch_optional(readers)
     .await?;

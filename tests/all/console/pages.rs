@@ -63,7 +63,7 @@ fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
             format!("/dead-letters/{}", year.dead_letter),
             "Edit and redrive",
         ),
-        ("refusals", "/refusals".into(), "account.accessed"),
+        ("refusals", "/refusals".into(), "still refused"),
         ("sources", "/sources".into(), "/partner-space"),
         ("policy", "/policy".into(), "agreed with the agencies"),
         ("webhooks", "/webhooks".into(), "Last delivery"),

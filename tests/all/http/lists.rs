@@ -258,7 +258,7 @@ async fn partners_are_listed_with_counts() {
 }
 
 #[tokio::test]
-async fn refusals_are_listed_by_code_source_and_time() {
+async fn refusals_are_listed_newest_first_by_code_source_and_time() {
     let server = given().await;
     let (status, body) = server.get("/v1/refusals").await;
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -266,21 +266,21 @@ async fn refusals_are_listed_by_code_source_and_time() {
         body,
         json!({"next": null, "refusals": [
             {
-                "subject": "acme/nobody", "source": "/test", "id": "acme-nobody-client.deleted-3",
-                "type": "client.deleted", "time": "2026-03-01T12:03:00Z", "received": "2026-03-01T12:10:00Z",
-                "code": "unknown_client", "reason": "the client was never added, or is deleted",
-            },
-            {
                 "subject": "acme/mill", "source": "/test", "id": "acme-mill-client.deleted-4",
                 "type": "client.deleted", "time": "2026-03-01T12:04:00Z", "received": "2026-03-01T12:10:00Z",
                 "code": "still_linked", "reason": "the client is still linked; archive it first",
+            },
+            {
+                "subject": "acme/nobody", "source": "/test", "id": "acme-nobody-client.deleted-3",
+                "type": "client.deleted", "time": "2026-03-01T12:03:00Z", "received": "2026-03-01T12:10:00Z",
+                "code": "unknown_client", "reason": "the client was never added, or is deleted",
             },
         ]})
     );
     for (query, expected) in [
         ("?code=still_linked", &["acme/mill"][..]),
         ("?code=name_taken", &[]),
-        ("?source=/test", &["acme/nobody", "acme/mill"]),
+        ("?source=/test", &["acme/mill", "acme/nobody"]),
         ("?source=/other", &[]),
         ("?from=2026-03-01T12:04:00Z", &["acme/mill"]),
         ("?until=2026-03-01T12:04:00Z", &["acme/nobody"]),
@@ -295,6 +295,6 @@ async fn refusals_are_listed_by_code_source_and_time() {
     let (_, second) = server.get(&format!("/v1/refusals?limit=1&after={next}")).await;
     assert_eq!(
         (&second["refusals"][0]["subject"], &second["next"]),
-        (&json!("acme/mill"), &Value::Null)
+        (&json!("acme/nobody"), &Value::Null)
     );
 }

@@ -169,7 +169,7 @@ fn refused(client: &str, source: &str, id: &str, seconds: i64, refusal: Refusal)
     }
 }
 
-pub async fn refusals_are_listed_in_order_of_time(fresh: Fresh) {
+pub async fn refusals_are_listed_newest_first(fresh: Fresh) {
     let store = &*fresh.store;
     let uuid = "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11";
     let more = Commit {
@@ -185,9 +185,12 @@ pub async fn refusals_are_listed_in_order_of_time(fresh: Fresh) {
     };
     put(store, more).await.unwrap();
     let listed = async |filter: &RefusalFilter, rows: u32, limit: u32| {
-        let (mut found, mut after) = (Vec::new(), None);
+        let (mut found, mut before) = (Vec::new(), None);
         loop {
-            let page = store.refusals(filter, after.as_ref(), rows, limit).await.unwrap();
+            let page = store
+                .refusals(filter, before.as_ref(), rows, limit)
+                .await
+                .unwrap();
             assert!(page.refused.len() <= limit as usize);
             found.extend(page.refused.iter().map(|refused| {
                 assert_eq!(refused.received_at, commit().recorded_at);
@@ -196,17 +199,17 @@ pub async fn refusals_are_listed_in_order_of_time(fresh: Fresh) {
             }));
             let Some(next) = page.next else { return found };
             // As it travels through a URL.
-            after = Some(next.to_string().parse().unwrap());
+            before = Some(next.to_string().parse().unwrap());
         }
     };
     let all = RefusalFilter::default();
     let uuid_line = format!("a {uuid} unknown_client");
-    // Events of one moment come in the order of the store.
+    // Events of one moment come in the order of the store, backwards.
     let expected = [
-        "b e-1 unknown_client",
-        &uuid_line,
-        "a e.2/b still_linked",
         "a e-3 still_linked",
+        "a e.2/b still_linked",
+        &uuid_line,
+        "b e-1 unknown_client",
     ];
     for (rows, limit) in [(1, 1), (1, 10), (2, 1), (3, 2), (100, 3), (100, 4), (100, 100)] {
         assert_eq!(listed(&all, rows, limit).await, expected, "{rows} {limit}");
@@ -235,7 +238,7 @@ pub async fn refusals_are_listed_in_order_of_time(fresh: Fresh) {
     for rows in [1, 100] {
         assert_eq!(
             listed(&of_code, rows, 2).await,
-            ["a e.2/b still_linked", "a e-3 still_linked"]
+            ["a e-3 still_linked", "a e.2/b still_linked"]
         );
         assert_eq!(listed(&of_source, rows, 2).await, ["a e.2/b still_linked"]);
         assert!(listed(&unknown, rows, 2).await.is_empty());

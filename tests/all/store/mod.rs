@@ -238,7 +238,7 @@ conformance! {
     lists:
         clients_of_all_partners_are_found,
         partners_are_listed_with_their_counts,
-        refusals_are_listed_in_order_of_time;
+        refusals_are_listed_newest_first;
     sweeps:
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,
