@@ -25,6 +25,8 @@ use crate::store::{LaneProgress, StoreError};
 const ROUTING_KEY: &str = "tenure.heartbeat";
 /// How long RabbitMQ may take to confirm heartbeats. It accepts none during a memory alarm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// How long RabbitMQ may take to count messages. Heartbeats wait for it.
+const COUNT_WITHIN: Duration = Duration::from_secs(2);
 /// A lane that has delivered nothing for this long is checked.
 const OVERDUE: Duration = Duration::from_mins(1);
 /// The lane must also have missed this many intervals, which matters when intervals are long.
@@ -151,6 +153,22 @@ impl Session<'_> {
         }
         self.send(due, now).await?;
         self.check_lanes(&lanes).await?;
+        self.count_waiting(&lanes).await?;
+        Ok(())
+    }
+
+    /// Counts the messages in the queue of each lane, for people. RabbitMQ does not answer during a resource alarm: then the counts
+    /// are as old as they say.
+    async fn count_waiting(&self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
+        let queues = lanes.iter().map(|lane| lane.lane.as_str());
+        let counting = topology::depths(self.connection, queues);
+        match tokio::time::timeout(COUNT_WITHIN, counting).await {
+            Ok(Ok(counted)) => self.context.engine.note_depths(counted),
+            // A queue is missing, which the check of its lane reports.
+            Ok(Err(BrokerError::Refused(why))) => tracing::debug!(why, "a queue cannot be counted"),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => tracing::debug!("RabbitMQ does not say how many messages wait"),
+        }
         Ok(())
     }
 

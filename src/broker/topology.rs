@@ -1,6 +1,8 @@
 //! The exchanges, queues and bindings that Tenure needs. `config/rabbitmq/definitions.json` defines the same for one
 //! lane, and a test compares the two.
 
+use std::collections::BTreeMap;
+
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
 };
@@ -89,6 +91,23 @@ pub(super) async fn depth(connection: &Connection, queue: &str) -> Result<(u32, 
     let answer = asked.await.map_err(|error| advise(&error, queue))?;
     let _ = channel.close(200, "OK".into()).await;
     Ok((answer.message_count(), answer.consumer_count()))
+}
+
+/// How many messages wait in each of these queues.
+pub(super) async fn depths<'q>(
+    connection: &Connection,
+    queues: impl Iterator<Item = &'q str>,
+) -> Result<BTreeMap<String, u32>, BrokerError> {
+    let channel = open_channel(connection).await?;
+    let passive = QueueDeclareOptions::default().passive();
+    let mut depths = BTreeMap::new();
+    for queue in queues {
+        let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        let answer = asked.await.map_err(|error| advise(&error, queue))?;
+        depths.insert(queue.to_owned(), answer.message_count());
+    }
+    let _ = channel.close(200, "OK".into()).await;
+    Ok(depths)
 }
 
 /// What an error about an exchange or a queue means, and how to fix it.

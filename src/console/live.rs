@@ -29,7 +29,7 @@ pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
             "backlog",
             summary
                 .relay
-                .map_or_else(|| "–".to_owned(), |(_, count)| number(count)),
+                .map_or_else(|| "–".to_owned(), |relay| number(relay.changes)),
         ),
         ("verdict", summary.tone().class().to_owned()),
     ])

@@ -1,10 +1,9 @@
 //! The overview: is all well, and if not, which part and what to do.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::response::Response;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use maud::{Markup, html};
 
 use super::charts::{self, Bars, Series};
@@ -12,68 +11,25 @@ use super::error::PageError;
 use super::health::{self, Summary};
 use super::layout::{Frame, Section};
 use super::remembered::Remembered;
-use super::ui::{self, Tone, chip, chip_of, counted_as, number, title, words};
+use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{Engine, ForecastDays, ForecastRequest, MinuteCounts, SweepState};
-use crate::store::{RefusalFilter, StoreError};
+use crate::engine::{self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, Unpublished, tone_of};
 
-/// How far the chart of expiries reaches.
-const DAYS: i64 = 30;
 /// How long expiries are reused.
 const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
-/// Pages of the forecast that are read at most.
-const MOST_PAGES: usize = 50;
-/// Refusals that are counted at most.
-const REFUSALS: u32 = 1_000;
 
 /// The accesses that expire, by day.
-pub type Expiries = Remembered<(), Counted>;
+pub type Expiries = Remembered<(), ExpiryCounts>;
 
-/// The accesses that expire on each day.
-#[derive(Clone)]
-pub struct Counted {
-    days: BTreeMap<NaiveDate, u64>,
-    is_complete: bool,
-}
-
-async fn expiries(view: &View) -> Option<Counted> {
+async fn expiries(view: &View) -> Option<ExpiryCounts> {
     let engine = view.engine.clone();
     let counting = async move {
-        let counted = count_expiries(&engine).await;
+        let counted = engine.count_expiries().await;
         counted
             .inspect_err(|error| tracing::warn!(%error, "cannot count the accesses that expire"))
             .ok()
     };
     view.console.expiries.get((), EXPIRIES_FRESH_FOR, counting).await
-}
-
-async fn count_expiries(engine: &Engine) -> Result<Counted, StoreError> {
-    let mut days = ForecastDays::default();
-    let mut after = None;
-    let mut pages = 0;
-    loop {
-        let request = ForecastRequest {
-            partner: None,
-            until: engine.now() + TimeDelta::days(DAYS),
-            after,
-            limit: 1_000,
-        };
-        let page = engine.forecast(&request).await?;
-        for client in &page.clients {
-            days.add(client);
-        }
-        after = page.next;
-        pages += 1;
-        if after.is_none() || pages == MOST_PAGES {
-            break;
-        }
-    }
-    let expiries = days.into_days().into_iter();
-    let expiries = expiries.map(|day| (day.day, day.by_type.get("access.expired").copied().unwrap_or(0)));
-    Ok(Counted {
-        days: expiries.collect(),
-        is_complete: after.is_none(),
-    })
 }
 
 /// The overview.
@@ -84,17 +40,9 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         .unwrap_or(false);
     let summary = view.console.summary.get(&view.api, &view.console).await?;
     let expiries = expiries(&view).await;
-    let filter = RefusalFilter {
-        from: Some(view.now - TimeDelta::days(1)),
-        ..RefusalFilter::default()
-    };
-    let (refusals, more) = view
-        .run(|engine| async move { engine.refusals(&filter, None, REFUSALS).await })
+    let refusals = view
+        .run(|engine| async move { engine.count_refusals().await })
         .await?;
-    let mut codes: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
-    for refusal in &refusals {
-        codes.entry(refusal.code).or_insert((0, refusal.reason)).0 += 1;
-    }
     let content = html! {
         (verdict(&summary))
         (figures(&summary, expiries.as_ref()))
@@ -103,7 +51,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
             div.two-thirds { (sweeps_card(&summary)) }
             div.third { (worker_card(&summary)) (flow_card(&summary)) }
             div.half { (dead_letters_card(&summary)) }
-            div.half { (refusals_card(&codes, more.is_some())) }
+            div.half { (refusals_card(&refusals)) }
         }
         (expiries_card(view.now, expiries.as_ref()))
     };
@@ -118,45 +66,17 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
 /// A sentence and a colour for the state of everything.
 fn verdict(summary: &Summary) -> Markup {
     let issues = summary.issues();
-    let tone = health::tone_of(&issues);
-    let sentence = match (tone, issues.len()) {
-        (Tone::Good | Tone::Neutral, _) => "All is well.".to_owned(),
-        (Tone::Attention, count) => format!("Tenure works. {} attention.", needs(count)),
-        (Tone::Bad, count) => {
-            let bad = issues.iter().filter(|issue| issue.tone == Tone::Bad).count();
-            let rest = count - bad;
-            let rest = match rest {
-                0 => String::new(),
-                1 => ", and one more thing needs attention".to_owned(),
-                rest => format!(", and {rest} more things need attention"),
-            };
-            format!(
-                "{} wrong{rest}.",
-                if bad == 1 {
-                    "Something is".into()
-                } else {
-                    format!("{bad} things are")
-                }
-            )
-        }
-    };
+    let tone = tone_of(&issues);
     html! {
         section class={ "verdict " (tone.class()) } data-verdict=(tone.class()) aria-label="State" {
             (mark(tone))
-            strong { (sentence) }
+            strong { (engine::verdict(&issues)) }
             @if !issues.is_empty() {
                 ul { @for issue in &issues {
-                    li { a href=(issue.url) { b { (issue.what) } } span { (issue.then) } }
+                    li { a href=(health::url(&issue.part)) { b { (issue.what) } } span { (issue.then) } }
                 } }
             }
         }
-    }
-}
-
-fn needs(count: usize) -> String {
-    match count {
-        1 => "One thing needs".into(),
-        _ => format!("{count} things need"),
     }
 }
 
@@ -183,7 +103,7 @@ fn figure(name: &str, live: &str, value: &str, below: &str, url: &str, spark: Op
     }
 }
 
-fn figures(summary: &Summary, expiries: Option<&Counted>) -> Markup {
+fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     let hour = summary.last_hour();
     let spark = |of: fn(&MinuteCounts) -> u64, class| {
         let values: Vec<u64> = summary.hour.iter().map(|(_, counts)| of(counts)).collect();
@@ -191,7 +111,7 @@ fn figures(summary: &Summary, expiries: Option<&Counted>) -> Markup {
     };
     let current = super::live::figures(summary);
     let value = |name: &str| current.get(name).map_or("–", String::as_str);
-    let soon: Option<u64> = expiries.map(|counted| counted.days.values().sum());
+    let soon: Option<u64> = expiries.map(ExpiryCounts::total);
     html! {
         section.figures aria-label="Figures" {
             (figure("Events in the last hour", "events", value("events"), "", "/sources", spark(MinuteCounts::events, 1)))
@@ -209,8 +129,8 @@ fn figures(summary: &Summary, expiries: Option<&Counted>) -> Markup {
 fn relay_note(summary: &Summary) -> &'static str {
     match summary.relay {
         None => "no broker: read them over HTTP",
-        Some((None, _)) => "subscribers know everything",
-        Some((Some(_), _)) => "the relay is publishing",
+        Some(Unpublished { oldest: None, .. }) => "subscribers know everything",
+        Some(_) => "the relay is publishing",
     }
 }
 
@@ -246,7 +166,7 @@ fn activity(view: &View, is_day: bool) -> Markup {
             @if is_empty {
                 (ui::empty("No event has arrived in this time", "Counts begin when this worker starts. Send events over RabbitMQ, HTTP or from a file."))
             } @else {
-                (charts::bars(&Bars {
+                div.newest { (charts::bars(&Bars {
                     description: &description,
                     labels: steps.iter().map(|(at, _)| at.format(form).to_string()).collect(),
                     series: vec![
@@ -257,7 +177,7 @@ fn activity(view: &View, is_day: bool) -> Markup {
                         series("dead letter", 4, |counts| counts.dead),
                     ],
                     height: 200,
-                }))
+                })) }
             }
         }
     }
@@ -322,16 +242,19 @@ fn flow_card(summary: &Summary) -> Markup {
                 @for source in &summary.sources {
                     dt.id { (ui::breakable(&source.source)) }
                     dd {
-                        (if source.silent_since.is_some() { chip_of(Tone::Bad, "silent") } else { chip_of(Tone::Good, "heard") })
+                        (super::sources::heard(source))
                         @if let Some(at) = source.last_heard { " " span.muted { (ui::distance(summary.now, at)) } }
                     }
                 }
                 @for lane in &summary.lanes {
                     dt.id { (ui::breakable(&lane.lane)) }
-                    dd { @match lane.watermark {
-                        Some(at) => { (ui::duration(summary.now - at)) " behind" },
-                        None => { span.muted { "no heartbeat yet" } },
-                    } }
+                    dd {
+                        @match lane.watermark {
+                            Some(at) => { (ui::duration(summary.now - at)) " behind" },
+                            None => { span.muted { "no heartbeat yet" } },
+                        }
+                        @if let Some(depth) = summary.depths.get(&lane.lane) { ", " (counted(depth.messages, "message")) " waiting" }
+                    }
                 }
             } } }
         },
@@ -361,22 +284,20 @@ fn dead_letters_card(summary: &Summary) -> Markup {
     )
 }
 
-fn refusals_card(codes: &BTreeMap<&str, (u64, &str)>, has_more: bool) -> Markup {
-    let mut codes: Vec<_> = codes.iter().collect();
-    codes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+fn refusals_card(counted: &RefusalCounts) -> Markup {
     ui::table_card(
         "Refusals of the last day, by code",
         &html! { a href="/refusals" { "All" } },
         &html! {
-            @if codes.is_empty() {
-                (ui::empty("No event of the last day was refused", "Tenure refuses an event that is impossible at its position in the history of its client."))
+            @if counted.codes.is_empty() {
+                (ui::empty("No event that happened in the last day was refused", "Tenure refuses an event that is impossible at its position in the history of its client."))
             } @else {
                 div.scroll tabindex="0" { table {
                     thead { tr { th { "Code" } th.num { "Number" } } }
-                    tbody { @for (code, (count, reason)) in codes.into_iter().take(6) {
+                    tbody { @for count in counted.codes.iter().take(6) {
                         tr data-row {
-                            td.wrap { a href={ "/refusals?code=" (code) } { (words(code)) } " " span.muted { (reason) } }
-                            td.num { (number(*count)) @if has_more { "+" } }
+                            td.wrap { a href={ "/refusals?code=" (count.code) } { (words(count.code)) } " " span.muted { (count.reason) } }
+                            td.num { (number(count.events)) @if !counted.complete { "+" } }
                         }
                     } }
                 } }
@@ -385,18 +306,14 @@ fn refusals_card(codes: &BTreeMap<&str, (u64, &str)>, has_more: bool) -> Markup 
     )
 }
 
-fn expiries_card(now: DateTime<Utc>, expiries: Option<&Counted>) -> Markup {
+fn expiries_card(now: DateTime<Utc>, expiries: Option<&ExpiryCounts>) -> Markup {
     let content = match expiries {
         None => ui::empty("The accesses are being counted", "Refresh the page in a moment."),
         Some(counted) => {
-            let days: Vec<NaiveDate> = now.date_naive().iter_days().take(31).collect();
-            let values: Vec<u64> = days
-                .iter()
-                .map(|day| counted.days.get(day).copied().unwrap_or(0))
-                .collect();
-            let total: u64 = values.iter().sum();
+            let (days, values): (Vec<NaiveDate>, Vec<u64>) = counted.by_day(now).into_iter().unzip();
+            let total = counted.total();
             html! {
-                p { (counted_accesses(total)) @if !counted.is_complete { " at least: not all clients are counted" } ", if no partner enters before. "
+                p { (counted_accesses(total)) @if !counted.complete { " at least: not all clients are counted" } ", if no partner enters before. "
                     a href="/forecast" { "See whose" } }
                 @if total > 0 {
                     (charts::bars(&Bars {

@@ -11,7 +11,7 @@ use super::story::readable;
 use super::ui::{self, Tone, chip_of, number, title, words};
 use super::view::View;
 use crate::domain::{Cause, Corrector};
-use crate::engine::{JournalLine, interval};
+use crate::engine::{JournalLine, SourceStatus, interval};
 
 /// Changes among which corrections are looked for.
 const EXAMINED: u32 = 1_000;
@@ -56,10 +56,7 @@ fn sources(summary: &Summary) -> Markup {
                     tbody { @for source in &summary.sources {
                         tr data-row {
                             th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
-                            td data-label="State" { @match source.silent_since {
-                                Some(since) => { (chip_of(Tone::Bad, "silent")) " " span.muted { "since " (ui::spelled(since)) } },
-                                None => { (chip_of(Tone::Good, "heard")) },
-                            } }
+                            td data-label="State" { (heard(source)) @if let Some(since) = source.silent_since { " " span.muted { "since " (ui::spelled(since)) } } }
                             td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_distance(summary.now, at)) }, None => { span.muted { "never" } } } }
                             td.num data-label="Events an hour" { (number(source.events_per_hour)) }
                             td data-label="Expected every" { (interval(source.every_seconds)) }
@@ -74,16 +71,17 @@ fn sources(summary: &Summary) -> Markup {
 fn lanes(summary: &Summary) -> Markup {
     ui::table_card(
         "Lanes",
-        &html! {},
+        &html! { @if !summary.lanes.is_empty() { span.muted { (counted_by(summary)) } } },
         &html! {
             @if summary.lanes.is_empty() {
                 (ui::empty("No lanes", "Lanes are queues of RabbitMQ. Without a broker, events come over HTTP and from files."))
             } @else {
                 div.scroll { table.rows {
-                    thead { tr { th { "Lane" } th { "Watermark" } th { "Behind" } th { "Recorded" } } }
+                    thead { tr { th { "Lane" } th.num { "Waiting" } th { "Watermark" } th { "Behind" } th { "Recorded" } } }
                     tbody { @for lane in &summary.lanes {
                         tr data-row {
                             th scope="row" data-label="Lane" { span.id { (ui::breakable(&lane.lane)) } }
+                            td.num data-label="Waiting" { (waiting(summary, &lane.lane)) }
                             td data-label="Watermark" { @match lane.watermark { Some(at) => { (ui::moment(at)) }, None => { span.muted { "no heartbeat yet" } } } }
                             td data-label="Behind" { @match lane.watermark { Some(at) => { (ui::duration(summary.now - at)) }, None => { "–" } } }
                             td data-label="Recorded" { (ui::moment(lane.recorded_at)) }
@@ -95,15 +93,45 @@ fn lanes(summary: &Summary) -> Markup {
     )
 }
 
+/// Whether a source is heard, in a chip.
+pub fn heard(source: &SourceStatus) -> Markup {
+    match (source.silent_since, source.last_heard) {
+        (Some(_), _) => chip_of(Tone::Bad, "silent"),
+        (None, Some(_)) => chip_of(Tone::Good, "heard"),
+        (None, None) => chip_of(Tone::Neutral, "not heard yet"),
+    }
+}
+
+/// How many messages wait in the queue of a lane.
+fn waiting(summary: &Summary, lane: &str) -> Markup {
+    html! {
+        @match summary.depths.get(lane) {
+            Some(depth) => { (number(depth.messages)) },
+            None => { span.muted { "unknown" } },
+        }
+    }
+}
+
+/// Who counted the messages that wait, and when.
+fn counted_by(summary: &Summary) -> String {
+    match summary.depths.values().map(|depth| depth.counted_at).min() {
+        Some(at) => format!(
+            "messages waiting, as RabbitMQ told this worker {}",
+            ui::distance(summary.now, at)
+        ),
+        None => "this worker is not connected to RabbitMQ, which knows how many messages wait".into(),
+    }
+}
+
 fn outbox(view: &View, summary: &Summary) -> Markup {
     ui::card(
         "Outbox",
         &html! {
             @match summary.relay {
                 None => { p { "No broker is configured. Subscribers read changes over HTTP, at " code { "GET /v1/changes" } "." } },
-                Some((oldest, count)) => { dl {
-                    dt { "Not published" } dd data-live="backlog" { (number(count)) }
-                    dt { "Oldest" } dd { @match oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: subscribers know everything" } } }
+                Some(relay) => { dl {
+                    dt { "Not published" } dd data-live="backlog" { (number(relay.changes)) }
+                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: subscribers know everything" } } }
                 } },
             }
         },

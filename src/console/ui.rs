@@ -1,49 +1,11 @@
 //! The parts that pages are made of: times, chips, tables, figures, links.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, PreEscaped, html};
 
 use crate::domain::ClientKey;
-
-/// How good a state is. Each has a colour, and a word or a mark beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tone {
-    Good,
-    Neutral,
-    Attention,
-    Bad,
-}
-
-impl Tone {
-    #[must_use]
-    pub fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Neutral => "neutral",
-            Self::Attention => "attention",
-            Self::Bad => "bad",
-        }
-    }
-}
-
-/// The tone of a status of a link, a service, access, a run, a dead letter or a closing.
-#[must_use]
-pub fn tone(status: &str) -> Tone {
-    match status {
-        "active" | "enabled" | "done" | "redriven" | "closed" | "applied" | "yes" | "in force" => Tone::Good,
-        "invited" | "pending_assigning" | "disabled" | "held_back" | "stopped" | "paused" | "open"
-        | "refused" | "prepared" | "in_progress" | "running" => Tone::Attention,
-        "invitation_rejected"
-        | "access_rejected"
-        | "lost"
-        | "expired"
-        | "failed"
-        | "tripped"
-        | "dead"
-        | "silent" => Tone::Bad,
-        _ => Tone::Neutral,
-    }
-}
+pub use crate::phrases::{counted, counted_as, distance, duration, number, sentence, title, words};
+pub use crate::tone::{Tone, tone};
 
 /// A status in a chip, with its word.
 pub fn chip(status: &str) -> Markup {
@@ -52,28 +14,6 @@ pub fn chip(status: &str) -> Markup {
 
 pub fn chip_of(tone: Tone, text: &str) -> Markup {
     html! { span class={ "chip " (tone.class()) } { (text) } }
-}
-
-/// A name from the program's vocabulary as words: `invitation_rejected` is "invitation rejected".
-#[must_use]
-pub fn words(name: &str) -> String {
-    name.replace(['_', '-'], " ")
-}
-
-/// The same with a capital letter, for a title.
-#[must_use]
-pub fn title(name: &str) -> String {
-    sentence(&words(name))
-}
-
-/// Text that begins with a capital letter.
-#[must_use]
-pub fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
-        .unwrap_or_default()
 }
 
 fn machine(moment: DateTime<Utc>) -> String {
@@ -100,70 +40,9 @@ pub fn full_moment(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(machine(at)) data-own { (spelled(at)) } }
 }
 
-/// The distance between two moments: "3 min ago", "in 4 days".
-#[must_use]
-pub fn distance(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
-    let ahead = at > now;
-    let span = if ahead { at - now } else { now - at };
-    if span < TimeDelta::seconds(45) {
-        return if ahead {
-            "in a moment".into()
-        } else {
-            "just now".into()
-        };
-    }
-    let text = duration(span);
-    if ahead {
-        format!("in {text}")
-    } else {
-        format!("{text} ago")
-    }
-}
-
-/// A length of time, rounded: `42 s`, `5 min`, `3 h`, `12 days`.
-#[must_use]
-pub fn duration(span: TimeDelta) -> String {
-    let seconds = span.num_seconds();
-    let (number, unit) = match seconds {
-        ..90 => (seconds, "s"),
-        90..5_400 => ((seconds + 30) / 60, "min"),
-        5_400..172_800 => ((seconds + 1_800) / 3_600, "h"),
-        _ => ((seconds + 43_200) / 86_400, "days"),
-    };
-    format!("{number} {unit}")
-}
-
 /// A moment, and how far away it is.
 pub fn moment_and_distance(now: DateTime<Utc>, at: DateTime<Utc>) -> Markup {
-    html! { (moment(at)) " " span.muted { (distance(now, at)) } }
-}
-
-/// A number with thin spaces between groups of three digits.
-#[must_use]
-pub fn number(number: impl TryInto<i64>) -> String {
-    let number = number.try_into().unwrap_or(i64::MAX);
-    let digits = number.unsigned_abs().to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    if number < 0 { format!("−{out}") } else { out }
-}
-
-/// A number and its noun: `1 client`, `2 clients`.
-#[must_use]
-pub fn counted(count: impl TryInto<i64>, noun: &str) -> String {
-    counted_as(count, noun, &format!("{noun}s"))
-}
-
-/// A number and its noun, whose plural is not formed with an s alone: `2 entries`.
-#[must_use]
-pub fn counted_as(count: impl TryInto<i64>, one: &str, many: &str) -> String {
-    let count = count.try_into().unwrap_or(i64::MAX);
-    format!("{}\u{a0}{}", number(count), if count == 1 { one } else { many })
+    html! { (moment(at)) " " span.muted.whole { (distance(now, at)) } }
 }
 
 /// A difference with its sign; nothing for zero.
@@ -300,32 +179,6 @@ pub fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (value, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1\u{202f}000"),
-            (-1_234_567, "−1\u{202f}234\u{202f}567"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
-    fn a_distance_has_one_unit() {
-        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
-        for (at, text) in [
-            ("2026-03-01T12:00:00Z", "just now"),
-            ("2026-03-01T11:59:00Z", "60 s ago"),
-            ("2026-03-01T12:30:00Z", "in 30 min"),
-            ("2026-02-28T12:00:00Z", "24 h ago"),
-            ("2026-03-31T12:00:00Z", "in 30 days"),
-        ] {
-            assert_eq!(distance(now, at.parse().unwrap()), text, "{at}");
-        }
-    }
 
     #[test]
     fn text_is_encoded_in_urls_and_ids_are_escaped() {

@@ -85,17 +85,3 @@ fn lag(endpoint: &EndpointView) -> Markup {
         }
     }
 }
-
-/// What the overview says about an endpoint that needs a person.
-#[must_use]
-pub fn trouble(endpoint: &EndpointView) -> Option<(Tone, String)> {
-    let name = &endpoint.name;
-    match endpoint.status {
-        EndpointStatus::Disabled => Some((Tone::Bad, format!("The endpoint {name} is disabled"))),
-        EndpointStatus::Active if endpoint.failing_since.is_some() => {
-            Some((Tone::Attention, format!("The endpoint {name} is failing")))
-        }
-        EndpointStatus::Paused => Some((Tone::Attention, format!("The endpoint {name} is paused"))),
-        EndpointStatus::Active => None,
-    }
-}

@@ -28,14 +28,17 @@ mod halts;
 mod histories;
 mod history;
 mod ingest;
+mod issues;
 mod lists;
 mod low_watermark;
 mod operator;
+mod overview;
 mod plan;
 mod policy;
 mod possible;
 mod probe;
 mod prune;
+mod queue_depths;
 mod read;
 mod rebuild;
 mod redrive;
@@ -79,14 +82,17 @@ pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
 };
 pub use ingest::{Incoming, MakeDead, Outcome};
+pub use issues::{Check, Issue, Part, tone_of, verdict};
 pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
 pub use operator::{Authority, Operator};
+pub use overview::{EXPIRY_DAYS, ExpiryCounts, Overview, RefusalCount, RefusalCounts, Unpublished};
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{APPLY, Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
 pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
+pub use queue_depths::QueueDepth;
 pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::{Redrive, is_still_dead};
@@ -157,6 +163,7 @@ pub struct Engine {
     relay_lag: RelayLag,
     vitals: Vitals,
     activity: activity::Activity,
+    depths: queue_depths::QueueDepths,
     /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
@@ -227,6 +234,7 @@ impl Engine {
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             activity: activity::Activity::default(),
+            depths: queue_depths::QueueDepths::default(),
             probing: Mutex::default(),
         };
         // Fails at once if the store is unavailable.

@@ -1,5 +1,6 @@
 //! The RabbitMQ adapter, on a real server.
 
+mod depths;
 mod given;
 mod loss;
 mod messages;

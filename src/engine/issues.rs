@@ -1,0 +1,274 @@
+//! What is not well, and what to do, in sentences: for the console and for `tenure top`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::overview::Overview;
+use super::{EndpointView, SweepState};
+use crate::domain::Sweep;
+use crate::phrases::{self, distance, duration, title, words};
+use crate::store::{EndpointStatus, Halt, HaltKind, RunStatus};
+use crate::tone::Tone;
+
+/// From this lag on, the relay needs attention.
+const RELAY_LAG: TimeDelta = TimeDelta::minutes(1);
+/// From this lag on, a lane needs attention.
+const LANE_LAG: TimeDelta = TimeDelta::minutes(5);
+
+/// Something that is not well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Issue {
+    /// Attention or bad.
+    pub tone: Tone,
+    pub what: String,
+    /// What follows from it, or what to do.
+    pub then: String,
+    /// What it is about, for links.
+    #[serde(skip)]
+    pub part: Part,
+}
+
+/// A part of Tenure that an issue is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Sources, lanes, the relay, or the worker.
+    Flow,
+    DeadLetters,
+    Sweep(Sweep),
+    /// A run of a sweep.
+    Run(i64),
+    /// An endpoint of webhooks.
+    Endpoint(String),
+}
+
+/// The result of a check of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    /// For people.
+    pub detail: String,
+    /// Problems that need attention but do not affect readiness.
+    pub warnings: Vec<String>,
+}
+
+impl Overview {
+    /// What is not well, the worst first. `checks`: those of a worker, if they are known.
+    #[must_use]
+    pub fn issues(&self, checks: &[Check]) -> Vec<Issue> {
+        let mut issues: Vec<Issue> = checks.iter().flat_map(of_check).collect();
+        issues.extend(self.sweeps.iter().flat_map(|state| of_sweep(state, self.now)));
+        self.add_flow(&mut issues);
+        let open = self.dead_letters.total;
+        if open > 0 {
+            issues.push(Issue {
+                tone: Tone::Attention,
+                what: format!("{} open", counted(open, "dead letter")),
+                then: "Find the cause by its group, then redrive or discard them.".into(),
+                part: Part::DeadLetters,
+            });
+        }
+        issues.sort_by_key(|issue| std::cmp::Reverse(issue.tone));
+        issues
+    }
+
+    fn add_flow(&self, issues: &mut Vec<Issue>) {
+        let mut add = |tone, what, then: &str| {
+            issues.push(Issue {
+                tone,
+                what,
+                then: then.into(),
+                part: Part::Flow,
+            });
+        };
+        for source in &self.sources {
+            if let Some(since) = source.silent_since {
+                add(
+                    Tone::Bad,
+                    format!(
+                        "{} is silent, last heard {}",
+                        source.source,
+                        distance(self.now, since)
+                    ),
+                    "Timers that are due since then wait. Check the app and its connection to the broker.",
+                );
+            }
+        }
+        for lane in &self.lanes {
+            let lag = lane.watermark.map(|watermark| self.now - watermark);
+            if let Some(lag) = lag.filter(|lag| *lag > LANE_LAG) {
+                add(
+                    Tone::Attention,
+                    format!("Lane {} is {} behind", lane.lane, duration(lag)),
+                    "Events wait in its queue. See whether a worker consumes it.",
+                );
+            }
+        }
+        if let Some(relay) = self.relay
+            && let Some(oldest) = relay.oldest
+            && self.now - oldest > RELAY_LAG
+        {
+            add(
+                Tone::Attention,
+                format!(
+                    "{} not published, the oldest from {}",
+                    counted(relay.changes, "change"),
+                    distance(self.now, oldest)
+                ),
+                "Subscribers do not know of these changes yet. Check the connection to the broker.",
+            );
+        }
+        issues.extend(self.endpoints.iter().filter_map(of_endpoint));
+    }
+}
+
+/// A number and its noun, for programs too: with a plain space.
+fn counted(count: impl TryInto<i64>, noun: &str) -> String {
+    phrases::counted(count, noun).replace('\u{a0}', " ")
+}
+
+/// The worst tone of issues, of which the worst is first.
+#[must_use]
+pub fn tone_of(issues: &[Issue]) -> Tone {
+    issues.first().map_or(Tone::Good, |issue| issue.tone)
+}
+
+/// Whether all is well, in a sentence. The worst issue is first.
+#[must_use]
+pub fn verdict(issues: &[Issue]) -> String {
+    let count = issues.len();
+    match tone_of(issues) {
+        Tone::Good | Tone::Neutral => "All is well.".to_owned(),
+        Tone::Attention if count == 1 => "Tenure works. One thing needs attention.".to_owned(),
+        Tone::Attention => format!("Tenure works. {count} things need attention."),
+        Tone::Bad => {
+            let bad = issues.iter().filter(|issue| issue.tone == Tone::Bad).count();
+            let wrong = match bad {
+                1 => "Something is wrong".to_owned(),
+                bad => format!("{bad} things are wrong"),
+            };
+            match count - bad {
+                0 => format!("{wrong}."),
+                1 => format!("{wrong}, and one more thing needs attention."),
+                rest => format!("{wrong}, and {rest} more things need attention."),
+            }
+        }
+    }
+}
+
+fn of_check(check: &Check) -> Vec<Issue> {
+    let name = title(&check.name);
+    let issue = |tone, text: &str, then: &str| Issue {
+        tone,
+        what: format!("{name}: {text}"),
+        then: then.into(),
+        part: Part::Flow,
+    };
+    let failure = (!check.ok).then(|| {
+        let then = "This worker is not ready. Its log and /readyz say more.";
+        issue(Tone::Bad, &check.detail, then)
+    });
+    let warnings = check.warnings.iter();
+    let warnings = warnings.map(|warning| issue(Tone::Attention, warning, "The worker goes on."));
+    failure.into_iter().chain(warnings).collect()
+}
+
+fn of_endpoint(endpoint: &EndpointView) -> Option<Issue> {
+    let (tone, state) = match endpoint.status {
+        EndpointStatus::Disabled => (Tone::Bad, "disabled"),
+        EndpointStatus::Active if endpoint.failing_since.is_some() => (Tone::Attention, "failing"),
+        EndpointStatus::Paused => (Tone::Attention, "paused"),
+        EndpointStatus::Active => return None,
+    };
+    Some(Issue {
+        tone,
+        what: format!("The endpoint {} is {state}", endpoint.name),
+        then: "Its subscriber does not know of the latest changes.".into(),
+        part: Part::Endpoint(endpoint.name.clone()),
+    })
+}
+
+fn of_sweep(state: &SweepState, now: DateTime<Utc>) -> Vec<Issue> {
+    let name = title(state.sweep.as_str());
+    let mut issues: Vec<Issue> = state.halts.iter().map(|halt| of_halt(&name, halt, now)).collect();
+    if let Some(held_back) = &state.held_back {
+        issues.push(Issue {
+            tone: Tone::Attention,
+            what: format!("{name} is held back: {held_back}"),
+            then: "Timers wait until the events from before have arrived.".into(),
+            part: Part::Sweep(state.sweep),
+        });
+    }
+    let failed = state
+        .last_run
+        .as_ref()
+        .filter(|run| run.status == RunStatus::Failed);
+    if let Some(run) = failed {
+        issues.push(Issue {
+            tone: Tone::Bad,
+            what: format!("{name}: the last run {}", words(run.status.as_str())),
+            then: run.error.clone().unwrap_or_else(|| "The log says why.".into()),
+            part: Part::Run(run.id),
+        });
+    }
+    issues
+}
+
+fn of_halt(name: &str, halt: &Halt, now: DateTime<Utc>) -> Issue {
+    let since = distance(now, halt.at);
+    let (tone, what, then) = match halt.kind {
+        HaltKind::Tripped => (
+            Tone::Bad,
+            format!("{name}: the breaker stopped the sweep {since}"),
+            "See which clients it would change. If that is right, confirm it.",
+        ),
+        HaltKind::Paused => (
+            Tone::Attention,
+            format!("{name} was paused {since}"),
+            "Its timers wait until somebody resumes it.",
+        ),
+    };
+    Issue {
+        tone,
+        what,
+        then: match halt.kind {
+            HaltKind::Paused if !halt.why.is_empty() => format!("“{}” {then}", halt.why),
+            _ => then.into(),
+        },
+        part: Part::Sweep(halt.sweep),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_counts_what_is_wrong_and_what_needs_attention() {
+        let issue = |tone| Issue {
+            tone,
+            what: String::new(),
+            then: String::new(),
+            part: Part::Flow,
+        };
+        let (bad, attention) = (Tone::Bad, Tone::Attention);
+        for (tones, text) in [
+            (&[][..], "All is well."),
+            (&[attention], "Tenure works. One thing needs attention."),
+            (&[attention, attention], "Tenure works. 2 things need attention."),
+            (&[bad], "Something is wrong."),
+            (&[bad, bad], "2 things are wrong."),
+            (
+                &[bad, attention],
+                "Something is wrong, and one more thing needs attention.",
+            ),
+            (
+                &[bad, attention, attention],
+                "Something is wrong, and 2 more things need attention.",
+            ),
+        ] {
+            let issues: Vec<Issue> = tones.iter().map(|tone| issue(*tone)).collect();
+            assert_eq!(verdict(&issues), text);
+        }
+    }
+}
