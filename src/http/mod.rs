@@ -42,6 +42,7 @@ mod throttle;
 mod webhooks;
 mod what_if;
 mod why;
+mod worker;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
 pub(crate) use sweeps::{place, read_place};
+pub(crate) use worker::{Minute, Worker};
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;

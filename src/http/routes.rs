@@ -9,7 +9,7 @@ use super::guard::{Needs, Reach, Routes};
 use super::{
     Api, access, accesses, audit, authzen, changes, clients, contracts, dead_letters, events, forecast,
     health, history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks,
-    what_if, why,
+    what_if, why, worker,
 };
 use crate::config::Scope::{Operate, Publish, Read};
 
@@ -70,6 +70,7 @@ pub(super) fn others() -> Routes {
         .add(Publish, Reach::InHandler, routes!(events::ingest))
         .add(Operate, Reach::All, routes!(statements::close))
         .add(Read, Reach::All, routes!(metrics::show))
+        .add(Read, Reach::All, routes!(worker::show))
 }
 
 /// What each route requires, by method and path.

@@ -358,6 +358,13 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
     refused["actor"] = "u-7".into();
     refused["actorkind"] = "customer".into();
     server.post(STRUCTURED, refused.to_string()).await;
+    server
+        .engine
+        .note_depths([("tenure.events".to_owned(), 3)].into());
+    let (_, worker) = server.get("/v1/worker").await;
+    add(samples, "Worker", &worker);
+    add(samples, "QueueDepth", &worker["queues"]["tenure.events"]);
+    add(samples, "Minute", &worker["minutes"][0]);
     for (path, page, item) in [
         ("/v1/clients?count=true", ("FoundPage", "clients"), "Client"),
         (
