@@ -11,7 +11,8 @@
       if (Number.isNaN(moment.getTime())) continue;
       const text = `${own.format(moment)} your time`;
       time.title = `${time.dateTime}\n${text}`;
-      if (time.dataset.own !== undefined && !time.nextElementSibling?.classList.contains("own")) {
+      const isUtc = moment.getTimezoneOffset() === 0;
+      if (time.dataset.own !== undefined && !isUtc && !time.nextElementSibling?.classList.contains("own")) {
         const beside = document.createElement("span");
         beside.className = "own muted";
         beside.textContent = ` ${text}`;

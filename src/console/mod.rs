@@ -49,6 +49,7 @@ pub struct Console {
     expiries: Expiries,
     summary: health::Latest,
     counts: clients::Counts,
+    sums: statements::Sums,
     /// Whether changes are published to a broker.
     is_relayed: bool,
     /// How long before it takes effect a policy is recorded.
@@ -63,6 +64,7 @@ pub fn pages(settings: &Settings) -> Pages {
         expiries: Expiries::default(),
         summary: health::Latest::default(),
         counts: clients::Counts::default(),
+        sums: statements::Sums::default(),
         is_relayed: settings.broker.url.is_some(),
         notice: worker::notice(settings),
     });

@@ -1,5 +1,7 @@
 //! Statements: months, and the days of each client in a month.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use chrono::{Datelike, NaiveDate};
 use maud::{Markup, html};
@@ -7,12 +9,13 @@ use maud::{Markup, html};
 use super::csv;
 use super::error::PageError;
 use super::layout::{Frame, Section};
+use super::remembered::Remembered;
 use super::ui::{self, Pages, Tone, chip, chip_of, counted, number, signed};
 use super::view::View;
 use crate::csv_row::Cell;
 use crate::domain::statement::DayCounts;
 use crate::domain::{ClientKey, Month};
-use crate::engine::{ClientStatement, Engine, PartnerSums, StatementError, StatementRequest};
+use crate::engine::{ClientStatement, Engine, PartnerSum, PartnerSums, StatementError, StatementRequest};
 use crate::http::{ApiError, RawPath, month};
 use crate::store::{Closing, ClosingStatus};
 
@@ -22,6 +25,39 @@ const PAGE: u32 = 200;
 const RECENT: u32 = 12;
 /// Rows of a download.
 const MOST_ROWS: usize = 50_000;
+/// How long sums are reused.
+const SUMS_FRESH_FOR: Duration = Duration::from_mins(1);
+/// Clients that are examined at a time for sums, and for all of them.
+const SUMMED_PAGE: u32 = 1_000;
+const MOST_SUMMED: u32 = 200_000;
+
+/// The sums of months, of all partners or of one, and by the state of their closing.
+pub type Sums = Remembered<(Month, Option<String>, Option<&'static str>), Summed>;
+
+/// What was added up.
+#[derive(Clone)]
+pub struct Summed {
+    partners: Vec<PartnerSum>,
+    /// Whether every client was added up.
+    is_complete: bool,
+}
+
+impl Summed {
+    fn total(&self) -> PartnerSum {
+        let mut total = PartnerSum {
+            partner: String::new(),
+            clients: 0,
+            days: DayCounts::default(),
+            adjustments: DayCounts::default(),
+        };
+        for sum in &self.partners {
+            total.clients += sum.clients;
+            total.days += sum.days;
+            total.adjustments += sum.adjustments;
+        }
+        total
+    }
+}
 
 /// The months.
 pub async fn list(view: View) -> Result<Response, PageError> {
@@ -118,6 +154,11 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         .await??;
     let closings = view.run(|engine| async move { engine.closings().await }).await?;
     let pages = view.pages("after", page.next.as_ref().map(ToString::to_string));
+    let sums = if pages.are_several() {
+        sums_of_all(&view, month, partner.as_deref(), page.closing.as_ref()).await
+    } else {
+        Some(summed(&page.clients, true))
+    };
     let may_close = page
         .closing
         .as_ref()
@@ -134,7 +175,7 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
                 (ui::pager("", &pages))
             }
         } @else {
-            (tables(&view, &page.clients, &pages))
+            (tables(&view, &page.clients, sums.as_ref(), &pages))
         }
     };
     let heading = format!("Statement of {}", ui::month_name(month.start().date_naive()));
@@ -159,21 +200,86 @@ fn filters(month: Month, partner: &str) -> Markup {
     }
 }
 
-fn tables(view: &View, clients: &[ClientStatement], pages: &Pages) -> Markup {
+/// The sums of all clients. None: they are still being added up.
+async fn sums_of_all(
+    view: &View,
+    month: Month,
+    partner: Option<&str>,
+    closing: Option<&Closing>,
+) -> Option<Summed> {
+    let partner = partner.map(str::to_owned);
+    let status = closing.map(|closing| closing.status.as_str());
+    let (engine, of) = (view.engine.clone(), partner.clone());
+    let adding = async move {
+        let added = add_up(&engine, month, of).await;
+        added
+            .inspect_err(|error| tracing::warn!(%error, %month, "cannot add up the statement"))
+            .ok()
+    };
+    let key = (month, partner, status);
+    view.console.sums.get(key, SUMS_FRESH_FOR, adding).await
+}
+
+async fn add_up(engine: &Engine, month: Month, partner: Option<String>) -> Result<Summed, StatementError> {
+    let mut request = StatementRequest {
+        month,
+        partner,
+        recompute: false,
+        after: None,
+        limit: SUMMED_PAGE,
+    };
+    let mut sums = PartnerSums::default();
+    let mut examined = 0;
+    loop {
+        let page = engine.statement(&request).await?;
+        for client in &page.clients {
+            sums.add(client);
+        }
+        examined += SUMMED_PAGE;
+        request.after = page.next;
+        if request.after.is_none() || examined >= MOST_SUMMED {
+            return Ok(Summed {
+                partners: sums.into_sums(),
+                is_complete: request.after.is_none(),
+            });
+        }
+    }
+}
+
+fn summed(clients: &[ClientStatement], is_complete: bool) -> Summed {
     let mut sums = PartnerSums::default();
     for client in clients {
         sums.add(client);
     }
+    Summed {
+        partners: sums.into_sums(),
+        is_complete,
+    }
+}
+
+/// The days by partner and by client. Without `sums`, those of the page are shown.
+fn tables(view: &View, clients: &[ClientStatement], sums: Option<&Summed>, pages: &Pages) -> Markup {
+    let note = match sums {
+        None => "of the clients on this page: all are being added up, refresh in a moment",
+        Some(sums) if sums.is_complete => "",
+        Some(_) => "of the first clients only: there are too many to add up here",
+    };
+    let of_page = summed(clients, false);
+    let sums = sums.unwrap_or(&of_page);
     html! {
-            (ui::table_card("By partner", &html! { @if pages.are_several() { "of the clients on this page" } }, &html! { div.scroll { table.rows {
+            (ui::table_card("By partner", &html! { (note) }, &html! { div.scroll { table.rows {
                 thead { tr { th { "Partner" } th.num { "Clients" } (day_heads()) } }
-                tbody { @for sum in sums.into_sums() {
-                    tr {
-                        th scope="row" data-label="Partner" { a.id href=(view.with(&[("partner", Some(&sum.partner)), ("after", None)])) { (ui::breakable(&sum.partner)) } }
-                        td.num data-label="Clients" { (number(sum.clients)) }
-                        (days(sum.days)) (adjusted(sum.adjustments))
+                tbody {
+                    @for sum in &sums.partners {
+                        tr {
+                            th scope="row" data-label="Partner" { a.id href=(view.with(&[("partner", Some(&sum.partner)), ("after", None)])) { (ui::breakable(&sum.partner)) } }
+                            (sum_cells(sum))
+                        }
                     }
-                } }
+                    @if sums.partners.len() > 1 {
+                        tr.total { th scope="row" data-label="Partner" { "All" } (sum_cells(&sums.total())) }
+                    }
+                }
             } } }))
             (ui::table_card("By client", &html! {}, &html! {
                 div.scroll { table.rows {
@@ -186,6 +292,13 @@ fn tables(view: &View, clients: &[ClientStatement], pages: &Pages) -> Markup {
                 } }
                 (ui::pager(&counted(clients.len(), "client"), pages))
             }))
+    }
+}
+
+fn sum_cells(sum: &PartnerSum) -> Markup {
+    html! {
+        td.num data-label="Clients" { (number(sum.clients)) }
+        (days(sum.days)) (adjusted(sum.adjustments))
     }
 }
 

@@ -2,9 +2,10 @@
 
 mod actions;
 mod browser;
+mod figures;
 mod hostile;
 mod pages;
-mod site;
+pub mod site;
 mod walk;
 
 use std::sync::OnceLock;

@@ -1,0 +1,148 @@
+//! What figures and lists of pages are made of.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tenure::engine::Incoming;
+use tenure::wire::{Decoder, Limits};
+
+use super::site::{Site, noon};
+use crate::support::http_client;
+
+async fn page(site: &Site, path: &str) -> String {
+    let response = http_client()
+        .get(site.url(path))
+        .send()
+        .await
+        .expect("a response");
+    assert_eq!(response.status(), 200, "{path}");
+    response.text().await.expect("text")
+}
+
+#[tokio::test]
+async fn refusals_are_listed_newest_first_across_pages() {
+    let site = Site::start(noon(), &[]).await;
+    for minute in 0..30 {
+        let time = noon() - TimeDelta::minutes(60 - minute);
+        site.event(&format!("nobody-{minute:02}"), "client.deleted", time, json!({}))
+            .await;
+    }
+    let mut listed = Vec::new();
+    let mut path = "/refusals".to_owned();
+    loop {
+        let text = page(&site, &path).await;
+        let rows = text.split("href=\"/clients/acme/nobody-").skip(1);
+        let mut rows: Vec<String> = rows.map(|row| row[..2].to_owned()).collect();
+        rows.dedup();
+        listed.extend(rows);
+        let Some(at) = text.find("rel=\"next\" href=\"") else {
+            break;
+        };
+        let rest = &text[at + "rel=\"next\" href=\"".len()..];
+        path = rest[..rest.find('"').expect("its end")].replace("&amp;", "&");
+    }
+    let newest_first: Vec<String> = (0..30).rev().map(|minute| format!("{minute:02}")).collect();
+    assert_eq!(listed, newest_first);
+}
+
+#[tokio::test]
+async fn lanes_show_how_many_messages_wait_and_who_says_so() {
+    let site = Site::start(noon(), &[]).await;
+    let lanes = ["tenure.events.0".to_owned(), "tenure.events.1".to_owned()];
+    site.engine
+        .store()
+        .set_lanes(&lanes, noon())
+        .await
+        .expect("lanes");
+    let text = page(&site, "/sources").await;
+    assert!(
+        text.contains("this worker is not connected to RabbitMQ"),
+        "{text}"
+    );
+    assert!(text.contains("unknown"), "{text}");
+    // Past the time for which a page reuses what was read.
+    let site = Site::start(noon(), &[]).await;
+    site.engine
+        .store()
+        .set_lanes(&lanes, noon())
+        .await
+        .expect("lanes");
+    site.engine
+        .note_depths([("tenure.events.0".to_owned(), 1_234)].into());
+    site.clock.set(noon() + TimeDelta::minutes(3));
+    let text = page(&site, "/sources").await;
+    assert!(text.contains("1\u{202f}234"), "{text}");
+    assert!(text.contains("as RabbitMQ told this worker 3 min ago"), "{text}");
+    assert!(
+        page(&site, "/")
+            .await
+            .contains("1\u{202f}234\u{a0}messages waiting"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_was_never_heard_is_not_called_heard() {
+    let site = Site::start(noon(), &[("TENURE_SOURCES", "/accounts=1d")]).await;
+    for path in ["/", "/sources"] {
+        let text = page(&site, path).await;
+        assert!(
+            text.contains(">not heard yet<") && !text.contains(">heard<"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_sums_of_a_statement_are_over_all_pages() {
+    const CLIENTS: usize = 450;
+    let site = Site::start(noon(), &[]).await;
+    let decoder = Decoder::new(Limits::default(), site.engine.now());
+    let mut incoming = Vec::new();
+    for client in 0..CLIENTS {
+        for (number, (kind, data)) in [
+            ("client.added", json!({"name": format!("Shop {client}")})),
+            ("client.invited", json!({"steps": ["accepted"]})),
+            ("invitation.accepted", json!({})),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let partner = if client < 300 { "acme" } else { "best" };
+            let event = json!({
+                "specversion": "1.0", "id": format!("{client}-{number}"), "source": "/test", "type": kind,
+                "subject": format!("{partner}/c{client:03}"), "time": noon() - TimeDelta::hours(1), "data": data,
+            });
+            let read = decoder.line("http", event.to_string().as_bytes());
+            incoming.push(read.map(Incoming::from).expect("a message"));
+        }
+    }
+    site.engine.ingest(incoming).await.expect("ingested");
+    let of = |text: &str, partner: &str| -> String {
+        let row = text
+            .split("<tr")
+            .skip(1)
+            .find(|row| row.contains(partner) && row.contains("Clients"))
+            .expect("a row");
+        let cell = row.split("data-label=\"Clients\">").nth(1).expect("a cell");
+        cell[..cell.find('<').expect("its end")].to_owned()
+    };
+    // They are added up in the background.
+    let mut text = page(&site, "/statements/2026-03").await;
+    let mut asked = 0;
+    while text.contains("are being added up") {
+        asked += 1;
+        assert!(asked < 600, "{text}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        text = page(&site, "/statements/2026-03").await;
+    }
+    assert_eq!(
+        (of(&text, "partner=acme"), of(&text, "partner=best")),
+        ("300".into(), "150".into())
+    );
+    assert_eq!(of(&text, ">All<"), "450");
+    assert!(text.contains("200\u{a0}clients"), "the page lists 200: {text}");
+    // Of a short list, the sums are those of the page.
+    let text = page(&site, "/statements/2026-03?partner=best").await;
+    assert_eq!(of(&text, "partner=best"), "150");
+    assert!(!text.contains(">All<"), "{text}");
+}
