@@ -204,7 +204,7 @@ impl Context {
     }
 
     /// The location of the store, for messages.
-    fn place(&self) -> String {
+    pub fn place(&self) -> String {
         match &self.settings.store.url {
             StoreUrl::Sqlite(path) => std::path::absolute(path)
                 .unwrap_or_else(|_| path.clone())

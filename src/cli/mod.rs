@@ -41,10 +41,12 @@ mod stop;
 mod subscribe;
 mod sweep;
 mod sweep_runs;
+pub mod top;
 mod verify;
 mod webhook;
 mod what_if;
 mod why;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -152,7 +154,7 @@ enum Command {
     Partners(lists::PartnersArgs),
     /// List the partners that have a client for an account
     Account(lists::AccountArgs),
-    /// List refused events
+    /// List refused events, the newest first
     Refusals(lists::RefusalsArgs),
     /// Manage webhooks: endpoints that receive changes over HTTP
     #[command(subcommand)]
@@ -188,6 +190,8 @@ enum Command {
     Migrate,
     /// Start a new epoch of changes after restoring a backup
     Restored,
+    /// Watch the overview, live in the terminal: is all well, and if not, which part and what to do
+    Top(top::TopArgs),
     /// Ask the worker on this machine whether it is ready; exit code 1 if not
     Health(health::HealthArgs),
     /// Print the contracts of events and changes: JSON Schemas, AsyncAPI, OpenAPI
@@ -364,6 +368,7 @@ impl Command {
             Self::Import(args) => import::import(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
             Self::Restored => maintain::restored(context).await,
+            Self::Top(args) => top::run(context, args).await,
             Self::Health(args) => health::run(context, args).await,
             Self::Schema(command) => schema::run(context, command),
             Self::Completions(args) => Ok(shell_files::completions(&args)),

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{Cell as TableCell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
@@ -19,6 +21,7 @@ use crate::csv_row::{self, Cell};
 use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
+use crate::tone::{self, Tone};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -130,6 +133,36 @@ pub fn json_line(value: &serde_json::Value) -> Safe {
     Safe(escape::json(&value.to_string()).into_owned())
 }
 
+/// Whether output for people has colours: on a terminal that has them, unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn is_coloured() -> bool {
+    let stdout = io::stdout();
+    // `CLICOLOR_FORCE` would colour a pipe too.
+    stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never
+}
+
+/// The columns with a status.
+const STATUSES: [&str; 7] = [
+    "status", "link", "service", "access", "outcome", "last run", "halted",
+];
+/// Of these, the columns in which a person also looks for what waits for somebody.
+const WAITING: [&str; 2] = ["last run", "halted"];
+
+/// The tone of a cell that is coloured. None: most cells have no colour, so that the others stand out.
+fn coloured_tone(heading: &str, cell: &str) -> Option<Tone> {
+    if !STATUSES.contains(&heading) {
+        return None;
+    }
+    // The word of a halt is followed by since when and why.
+    let status = if heading == "halted" {
+        cell.split(' ').next().unwrap_or_default()
+    } else {
+        cell
+    };
+    let tone = tone::tone(status);
+    let is_coloured = tone == Tone::Bad || (tone == Tone::Attention && WAITING.contains(&heading));
+    is_coloured.then_some(tone)
+}
+
 /// A table for people; without rows, only its header. Line breaks in text cells are escaped.
 ///
 /// On a terminal it breaks lines between words only. If that does not fit, each row becomes a record with one field per line.
@@ -137,7 +170,12 @@ pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>
     let rows = rows
         .into_iter()
         .map(|row| row.into_iter().map(|cell| cell.into().0).collect());
-    render(head, &rows.collect::<Vec<_>>(), Table::new().width())
+    render(
+        head,
+        &rows.collect::<Vec<_>>(),
+        Table::new().width(),
+        is_coloured(),
+    )
 }
 
 /// The space around the text of a cell, and the border of each column and of the table.
@@ -145,7 +183,7 @@ const PADDING: usize = 2;
 const BORDER: usize = 1;
 
 /// `width` is that of the terminal, in columns. None: the output is not a terminal, and lines may have any length.
-fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Safe {
+fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>, is_coloured: bool) -> Safe {
     let words = |text: &str| {
         text.split_whitespace()
             .map(UnicodeWidthStr::width)
@@ -161,7 +199,7 @@ fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Safe {
         .collect();
     let needed = BORDER + narrowest.iter().map(|column| column + BORDER).sum::<usize>();
     if !rows.is_empty() && width.is_some_and(|width| needed > width.into()) {
-        return records(head, rows);
+        return records(head, rows, is_coloured);
     }
     let mut table = Table::new();
     table
@@ -171,8 +209,16 @@ fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Safe {
     if let Some(width) = width {
         table.set_width(width);
     }
+    table.style_text_only();
     for row in rows {
-        table.add_row(row);
+        table.add_row(head.iter().zip(row).map(|(heading, text)| {
+            let cell = TableCell::new(text);
+            match coloured_tone(heading, text).filter(|_| is_coloured) {
+                Some(Tone::Bad) => cell.fg(Color::DarkRed),
+                Some(_) => cell.fg(Color::DarkYellow),
+                None => cell,
+            }
+        }));
     }
     for (column, narrowest) in table.column_iter_mut().zip(narrowest) {
         let narrowest = Width::Fixed(u16::try_from(narrowest).unwrap_or(u16::MAX));
@@ -182,13 +228,19 @@ fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Safe {
 }
 
 /// The rows one below the other: a line for each field that is not empty, and an empty line between rows.
-fn records(head: &[&str], rows: &[Vec<String>]) -> Safe {
+fn records(head: &[&str], rows: &[Vec<String>], is_coloured: bool) -> Safe {
     let label = head.iter().map(|heading| heading.width()).max().unwrap_or(0);
     let record = |row: &Vec<String>| {
         let fields = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
         let line = |(heading, cell): (&&str, &String)| {
             let indent = format!("\n{:label$}  ", "");
-            format!("{heading:label$}  {}", cell.replace('\n', &indent))
+            let style = match coloured_tone(heading, cell).filter(|_| is_coloured) {
+                Some(Tone::Bad) => AnsiColor::Red.on_default(),
+                Some(_) => AnsiColor::Yellow.on_default(),
+                None => anstyle::Style::new(),
+            };
+            let cell = cell.replace('\n', &indent);
+            format!("{heading:label$}  {style}{cell}{style:#}")
         };
         fields.map(line).collect::<Vec<_>>().join("\n")
     };
@@ -297,7 +349,7 @@ mod tests {
     #[test]
     fn a_table_fits_the_terminal_and_breaks_no_word() {
         for width in 62..120 {
-            let text = render(&HEAD, &rows(), Some(width)).to_string();
+            let text = render(&HEAD, &rows(), Some(width), false).to_string();
             assert!(
                 text.lines().all(|line| line.width() <= width.into()),
                 "{width}\n{text}"
@@ -312,14 +364,14 @@ mod tests {
     fn rows_that_do_not_fit_become_records() {
         let mut row = rows().remove(0);
         row[2] = "two\nlines".to_owned();
-        let text = render(&HEAD, &[row.clone(), row], Some(50)).to_string();
+        let text = render(&HEAD, &[row.clone(), row], Some(50), false).to_string();
         let record =
             "client  acme/client-0000000001\ntime    2026-03-01T09:00:00Z\nreason  two\n        lines";
         assert_eq!(text, format!("{record}\n\n{record}"));
         // Without rows there is nothing to break, and outside of a terminal no line is too long.
-        assert!(render(&HEAD, &[], Some(20)).to_string().contains("reason"));
+        assert!(render(&HEAD, &[], Some(20), false).to_string().contains("reason"));
         assert!(
-            render(&HEAD, &rows(), None)
+            render(&HEAD, &rows(), None, false)
                 .to_string()
                 .contains("first day of the month")
         );

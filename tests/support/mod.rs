@@ -11,6 +11,7 @@ pub mod repository;
 pub mod servers;
 pub mod site;
 pub mod tenure;
+pub mod terminal;
 
 /// A client. Tenure's own requests choose the provider of cryptography, and reqwest makes no client without one.
 pub fn http_client() -> reqwest::Client {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::gate::Gate;
+use super::terminal::PseudoTerminal;
 
 /// How to run `tenure`: with a clean environment, so that no inherited setting applies.
 #[derive(Clone, Debug)]
@@ -138,6 +139,16 @@ impl Tenure {
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
         let err = BufReader::new(child.stderr.take().expect("a pipe"));
         Spawned { child, out, err }
+    }
+
+    /// Starts a command on a terminal of this size.
+    pub fn on_terminal(&self, args: &[&str], columns: u16, rows: u16) -> PseudoTerminal {
+        let mut command = self.started("setsid");
+        command.arg("--ctty").arg(&self.program).args(args);
+        if self.env.iter().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm-256color");
+        }
+        PseudoTerminal::start(command, columns, rows)
     }
 
     /// Asserts that every client agrees with the replay of its events.
