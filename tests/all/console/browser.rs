@@ -1,16 +1,18 @@
 //! Headless Chromium, driven by its `WebDriver`.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
 use crate::support::repository::root;
-use crate::support::tenure::wait_until;
 use crate::support::{http_client, packages};
 
 /// How long a condition of a page may take to become true.
@@ -29,16 +31,10 @@ pub struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends its browser when it is asked to end, not when it is killed.
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.service.id()).expect("a pid"));
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let ended = wait_until(Duration::from_secs(10), || {
-            !matches!(self.service.try_wait(), Ok(None))
-        });
-        if ended.is_err() {
-            let _ = self.service.kill();
-            let _ = self.service.wait();
-        }
+        // The driver does not end its browser when it ends. The browser is in its process group.
+        let group = Pid::from_raw(i32::try_from(self.service.id()).expect("a pid"));
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.service.wait();
     }
 }
 
@@ -311,6 +307,7 @@ impl Browser {
 fn start_driver(driver: &Path) -> Option<(Child, u16)> {
     let mut service = Command::new(driver)
         .args(["--port=0"])
+        .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
