@@ -25,13 +25,13 @@ const PAGE: u32 = 500;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tenure replay --from 2026-03-01T00:00:00Z --to billing --type 'billing.*'\n  tenure replay --from beginning --to mirror --partner acme"
+    after_help = "Examples:\n  tenure replay --from 2026-03-01T00:00:00Z --to billing-past --type 'billing.*'\n  tenure replay --from beginning --to mirror-past --partner acme"
 )]
 pub struct ReplayArgs {
     /// Where to begin: after a cursor of the feed, at a time of recording, or at the `beginning`
     #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_place, allow_hyphen_values = true)]
     from: DeliveryStart,
-    /// The queue; `tenure subscribe` declares it
+    /// The queue, which must have no bindings: `tenure subscribe QUEUE --no-bindings` declares it
     #[arg(long, value_name = "QUEUE", value_parser = parse_queue)]
     to: String,
     /// Only changes of clients of this partner
@@ -51,11 +51,16 @@ pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode
     let stop = stop::on_signal()?;
     subscription::messages(&context.settings.broker, &args.to)
         .await
-        .map_err(|error| anyhow::anyhow!("{error}; declare the queue with `tenure subscribe {}`", args.to))?;
+        .map_err(|error| {
+            anyhow::anyhow!(
+                "{error}; declare the queue with `tenure subscribe {} --no-bindings`",
+                args.to
+            )
+        })?;
     let mut replay = Replay {
         publisher: Publisher::connect(url.reveal(), &context.settings.broker).await?,
         queue: args.to.clone(),
-        // Later changes reach the queue by its bindings.
+        // Later changes are for the queue that is bound to them.
         end: engine.feed_place(FeedStart::Latest).await?,
         open: VecDeque::new(),
         confirmed: 0,
@@ -189,8 +194,8 @@ fn check(page: &FeedPage, from: DeliveryStart) -> Result<(), ReplayGap> {
     match (page.gap, from) {
         (None, _) => Ok(()),
         // None of the removed changes is wanted.
-        (Some(FeedGap::Pruned { before }), DeliveryStart::At(time)) if before <= time => Ok(()),
-        (Some(FeedGap::Pruned { before }), _) => Err(ReplayGap::Pruned { before }),
+        (Some(FeedGap::Pruned { before, .. }), DeliveryStart::At(time)) if before <= time => Ok(()),
+        (Some(FeedGap::Pruned { before, .. }), _) => Err(ReplayGap::Pruned { before }),
         (Some(FeedGap::Restored), _) => Err(ReplayGap::Restored),
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::kinds_of;
 /// The longest name of a queue in AMQP, less what the dead queue adds.
 const MAX_QUEUE_BYTES: usize = 250;
 
+/// The binding that matches every routing key.
+const EVERY_KEY: &str = "#";
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  tenure subscribe billing --type 'billing.*' --type 'subscription.*'\n  tenure subscribe mirror\n  tenure subscribe mirror-past --no-bindings"
@@ -23,7 +26,7 @@ pub struct SubscribeArgs {
     /// Only changes of this type; `access.*` stands for all types that begin with `access.`. May be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
     types: Vec<String>,
-    /// Bind the queue to nothing: only `tenure replay` publishes to it
+    /// Bind the queue to nothing: only `tenure replay` publishes to it. A queue that is bound already stays bound
     #[arg(long, conflicts_with = "types")]
     no_bindings: bool,
 }
@@ -34,7 +37,7 @@ pub async fn run(context: &Context, args: SubscribeArgs) -> anyhow::Result<ExitC
     }
     let keys = match args.types {
         _ if args.no_bindings => Vec::new(),
-        types if types.is_empty() => vec!["#".to_owned()],
+        types if types.is_empty() => vec![EVERY_KEY.to_owned()],
         types => types,
     };
     subscription::declare(&context.settings.broker, &args.queue, &keys).await?;
@@ -44,6 +47,8 @@ pub async fn run(context: &Context, args: SubscribeArgs) -> anyhow::Result<ExitC
     } else {
         let receives = if args.no_bindings {
             format!("receives what `tenure replay --to {}` publishes", args.queue)
+        } else if keys == [EVERY_KEY] {
+            "receives every change from now on".to_owned()
         } else {
             format!("receives {} from now on", keys.join(", "))
         };

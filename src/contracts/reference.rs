@@ -276,8 +276,8 @@ list of dead letters.
 | `applied` | the event counts | nothing |
 | `duplicate` | Tenure has this event (`source` and `id`) | nothing |
 | `refused` | the event is not possible at its place in the client's history. It is stored, published as `event.refused`, and evaluated again when an earlier event arrives | look at the code below. Never send it again: it is there |
-| `deferred` | `time` is ahead of Tenure's clock | nothing, if the clock of the sender is right |
-| `dead` | the message is not a valid event, or its `source` and `id` are those of another event. It is stored with the reason | correct the sender and send the event again, with a new `id` if the reason says that another event has it. `tenure dead` lists, shows and discards dead letters |
+| `deferred` | `time` is more than five minutes ahead of Tenure's clock, by up to a day | nothing, if the clock of the sender is right |
+| `dead` | the message is not a valid event, is more than a day ahead of Tenure's clock, or its `source` and `id` are those of another event. It is stored with the reason | correct the sender and send the event again, with a new `id` if the reason says that another event has it. `tenure dead` lists, shows and discards dead letters |
 
 A message is a dead letter if it is not JSON, lacks an attribute, has an unknown type, a value outside its limits, or the `id` of
 another event. The reason names the attribute or field, what it is, and what is expected.

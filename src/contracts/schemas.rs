@@ -135,11 +135,11 @@ pub(crate) fn event_attributes() -> Value {
         .chain([Value::Null])
         .collect();
     let mut id = text(
-        "Identifies the event together with `source`: the same pair again changes nothing. The length is in bytes.",
+        "Identifies the event together with `source`: the same pair again changes nothing. At most 512 bytes in UTF-8.",
     );
     id["pattern"] = TEXT.into();
     let mut source = text(
-        "The app that reports the event. `tenure` and sources that begin with `tenure:` are reserved. The length is in bytes.",
+        "The app that reports the event. `tenure` and sources that begin with `tenure:` are reserved. At most 512 bytes in UTF-8.",
     );
     source["pattern"] = SOURCE.into();
     json!({

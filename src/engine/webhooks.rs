@@ -114,6 +114,11 @@ pub enum EndpointError {
          /v1/snapshot) and its cursor"
     )]
     Pruned(String),
+    #[error(
+        "the store has no such place: it was restored from a backup, or the cursor belongs to another store; begin with a snapshot \
+         (GET /v1/snapshot) and its cursor"
+    )]
+    UnknownPlace,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -206,17 +211,30 @@ impl Engine {
     /// The place before the first change that is delivered.
     async fn place(&self, start: DeliveryStart) -> Result<FeedCursor, EndpointError> {
         let moment = match start {
-            DeliveryStart::Place(start) => return Ok(self.feed_place(start).await?),
+            DeliveryStart::Place(start) => {
+                let place = self.feed_place(start).await?;
+                let page = self.feed(&place, &FeedFilter::default(), 1).await?;
+                return match page.gap {
+                    None => Ok(place),
+                    Some(FeedGap::Pruned { before, .. }) => Err(EndpointError::Pruned(rfc3339(before))),
+                    Some(FeedGap::Restored) => Err(EndpointError::UnknownPlace),
+                };
+            }
             DeliveryStart::At(moment) => moment,
         };
         let mut place = self.feed_place(FeedStart::Beginning).await?;
         loop {
             let page = self.feed(&place, &FeedFilter::default(), PAGE).await?;
             match page.gap {
-                Some(FeedGap::Pruned { before }) if before > moment => {
+                Some(FeedGap::Pruned { before, .. }) if before > moment => {
                     return Err(EndpointError::Pruned(rfc3339(before)));
                 }
-                // None of the removed changes is wanted, and no other is stored.
+                // None of the removed changes is wanted.
+                Some(FeedGap::Pruned { end: Some(end), .. }) => {
+                    place = end;
+                    continue;
+                }
+                // No other change is stored.
                 Some(_) if page.lines.is_empty() => return Ok(self.feed_place(FeedStart::Latest).await?),
                 _ => {}
             }

@@ -69,7 +69,7 @@ pub enum ApiError {
         error: StatementError,
         advice: &'static str,
     },
-    #[error("{}; begin with a snapshot (GET /v1/snapshot) and continue from its cursor", gone(*.0))]
+    #[error("{0}; begin with a snapshot (GET /v1/snapshot) and continue from its cursor")]
     Gone(FeedGap),
     #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
@@ -122,11 +122,49 @@ pub struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorDetail {
-    /// For programs.
-    #[schema(example = "unknown_client")]
-    code: &'static str,
+    code: ErrorCode,
     /// For people.
     message: String,
+}
+
+/// Why a request failed, for programs. Later versions may add codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    BadParameter,
+    BadHeader,
+    UnknownHost,
+    ForeignOrigin,
+    BadBody,
+    Unauthorized,
+    MissingScope,
+    WrongCsrfToken,
+    OtherPartner,
+    UnknownClient,
+    UnknownRun,
+    UnknownDeadLetter,
+    CursorGone,
+    NoSuchPath,
+    NoSuchMethod,
+    BodyTooLarge,
+    TooManyEvents,
+    UnsupportedContentEncoding,
+    UnsupportedMediaType,
+    TimedOut,
+    Busy,
+    Starting,
+    Stopping,
+    StoreUnavailable,
+    Internal,
+    MonthNotBegun,
+    MonthNotEnded,
+    MonthClosed,
+    MonthOutOfOrder,
+    ClosingInProgress,
+    EventsMayArrive,
+    MonthBeforeFirstEvent,
+    StatementChanged,
+    ClockWrong,
 }
 
 /// The errors of every query, for its `utoipa::path`.
@@ -197,56 +235,60 @@ impl ApiError {
         self.status_and_code().0
     }
 
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
+    fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
             Self::Parameter { .. } | Self::UnknownParameter { .. } => {
-                (StatusCode::BAD_REQUEST, "bad_parameter")
+                (StatusCode::BAD_REQUEST, ErrorCode::BadParameter)
             }
-            Self::Header { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
-            Self::UnknownHost(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
-            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
-            Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::Scope { .. } => (StatusCode::FORBIDDEN, "missing_scope"),
-            Self::Csrf => (StatusCode::FORBIDDEN, "wrong_csrf_token"),
+            Self::Header { .. } => (StatusCode::BAD_REQUEST, ErrorCode::BadHeader),
+            Self::UnknownHost(_) => (StatusCode::MISDIRECTED_REQUEST, ErrorCode::UnknownHost),
+            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, ErrorCode::ForeignOrigin),
+            Self::Body(_) => (StatusCode::BAD_REQUEST, ErrorCode::BadBody),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Scope { .. } => (StatusCode::FORBIDDEN, ErrorCode::MissingScope),
+            Self::Csrf => (StatusCode::FORBIDDEN, ErrorCode::WrongCsrfToken),
             Self::OtherPartner { .. } | Self::AllPartners { .. } | Self::EventOfOther { .. } => {
-                (StatusCode::FORBIDDEN, "other_partner")
+                (StatusCode::FORBIDDEN, ErrorCode::OtherPartner)
             }
-            Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
-            Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
-            Self::UnknownDeadLetter(_) => (StatusCode::NOT_FOUND, "unknown_dead_letter"),
+            Self::UnknownClient(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownClient),
+            Self::UnknownRun(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownRun),
+            Self::UnknownDeadLetter(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownDeadLetter),
             Self::Statement { error, .. } => of_statement(error),
-            Self::Gone(_) => (StatusCode::GONE, "cursor_gone"),
-            Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
-            Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
-            Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"),
-            Self::MediaType | Self::JsonExpected => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
-            }
-            Self::TimedOut | Self::SnapshotTimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
-            Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Gone(_) => (StatusCode::GONE, ErrorCode::CursorGone),
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::NoSuchPath),
+            Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NoSuchMethod),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge),
+            Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooManyEvents),
+            Self::ContentEncoding(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedContentEncoding,
+            ),
+            Self::MediaType | Self::JsonExpected => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedMediaType,
+            ),
+            Self::TimedOut | Self::SnapshotTimedOut => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TimedOut),
+            Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Busy),
+            Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Starting),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopping),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
         }
     }
 }
 
-fn of_statement(error: &StatementError) -> (StatusCode, &'static str) {
+fn of_statement(error: &StatementError) -> (StatusCode, ErrorCode) {
     match error {
-        StatementError::NotBegun(_) => (StatusCode::NOT_FOUND, "month_not_begun"),
-        StatementError::NotEnded { .. } => (StatusCode::CONFLICT, "month_not_ended"),
-        StatementError::Closed { .. } => (StatusCode::CONFLICT, "month_closed"),
-        StatementError::OutOfOrder { .. } => (StatusCode::CONFLICT, "month_out_of_order"),
-        StatementError::InProgress { .. } => (StatusCode::CONFLICT, "closing_in_progress"),
-        StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, "events_may_arrive"),
-        StatementError::BeforeFirstEvent { .. } => (StatusCode::CONFLICT, "month_before_first_event"),
-        StatementError::Changed(_) => (StatusCode::CONFLICT, "statement_changed"),
-        StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock_wrong"),
-        StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        StatementError::NotBegun(_) => (StatusCode::NOT_FOUND, ErrorCode::MonthNotBegun),
+        StatementError::NotEnded { .. } => (StatusCode::CONFLICT, ErrorCode::MonthNotEnded),
+        StatementError::Closed { .. } => (StatusCode::CONFLICT, ErrorCode::MonthClosed),
+        StatementError::OutOfOrder { .. } => (StatusCode::CONFLICT, ErrorCode::MonthOutOfOrder),
+        StatementError::InProgress { .. } => (StatusCode::CONFLICT, ErrorCode::ClosingInProgress),
+        StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, ErrorCode::EventsMayArrive),
+        StatementError::BeforeFirstEvent { .. } => (StatusCode::CONFLICT, ErrorCode::MonthBeforeFirstEvent),
+        StatementError::Changed(_) => (StatusCode::CONFLICT, ErrorCode::StatementChanged),
+        StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ClockWrong),
+        StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
     }
 }
 
@@ -261,16 +303,6 @@ impl From<StatementError> for ApiError {
                 }
             }
             _ => Self::Statement { error, advice: "" },
-        }
-    }
-}
-
-/// Why a reader cannot continue the feed.
-fn gone(gap: FeedGap) -> &'static str {
-    match gap {
-        FeedGap::Pruned { .. } => "changes after this place are no longer stored (`retention.journal`)",
-        FeedGap::Restored => {
-            "the store has no such place: it was restored from a backup, or the cursor belongs to another store"
         }
     }
 }
@@ -305,7 +337,7 @@ impl IntoResponse for ApiError {
         let said = Said(self.to_string());
         let body = Json(self.body());
         let extra: Option<(HeaderName, &str)> = match status {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE if code == "unsupported_content_encoding" => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE if code == ErrorCode::UnsupportedContentEncoding => {
                 Some((header::ACCEPT_ENCODING, "identity"))
             }
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),

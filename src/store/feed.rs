@@ -90,6 +90,17 @@ impl FeedCursor {
     }
 }
 
+impl Display for FeedGap {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pruned { .. } => "changes after this place are no longer stored (`retention.journal`)",
+            Self::Restored => {
+                "the store has no such place: it was restored from a backup, or the cursor belongs to another store"
+            }
+        })
+    }
+}
+
 impl Display for FeedCursor {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Published {
@@ -163,8 +174,13 @@ impl FeedPage {
 /// Why the journal does not continue a reader's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedGap {
-    /// Retention has removed lines after it. All of them were recorded before this moment.
-    Pruned { before: DateTime<Utc> },
+    /// Retention has removed lines after it.
+    Pruned {
+        /// All of them were recorded before this moment.
+        before: DateTime<Utc>,
+        /// The place after the last of them. None: a worker of an earlier version removed it, and did not note it.
+        end: Option<FeedCursor>,
+    },
     /// The store has no such line: it was restored from a backup, or it is another store.
     Restored,
 }
@@ -201,7 +217,7 @@ impl FeedState {
     fn gap(&self, after: &FeedCursor) -> Option<FeedGap> {
         let place = &after.0;
         if after.is_beginning() {
-            return self.pruned.map(Pruned::gap);
+            return self.pruned.map(|pruned| pruned.gap(self.epoch));
         }
         if place.epoch > self.epoch {
             return Some(FeedGap::Restored);
@@ -214,11 +230,11 @@ impl FeedState {
         };
         match pruned.last {
             Some(last) if (place.cursor, place.recorded_at) == last => None,
-            Some((last, _)) if place.cursor < last => Some(pruned.gap()),
+            Some((last, _)) if place.cursor < last => Some(pruned.gap(self.epoch)),
             Some(_) => Some(FeedGap::Restored),
             None => {
                 let is_last_published = place.cursor == self.published && place.epoch == self.epoch;
-                (!is_last_published).then_some(pruned.gap())
+                (!is_last_published).then_some(pruned.gap(self.epoch))
             }
         }
     }
@@ -250,8 +266,18 @@ impl FeedState {
 }
 
 impl Pruned {
-    fn gap(self) -> FeedGap {
-        FeedGap::Pruned { before: self.before }
+    fn gap(self, epoch: i64) -> FeedGap {
+        let end = self.last.map(|(cursor, recorded_at)| {
+            FeedCursor(Published {
+                epoch,
+                cursor,
+                recorded_at,
+            })
+        });
+        FeedGap::Pruned {
+            before: self.before,
+            end,
+        }
     }
 }
 

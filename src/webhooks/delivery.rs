@@ -176,16 +176,15 @@ impl Delivery {
             .engine
             .feed(&reached, &self.filter, self.window.room())
             .await?;
-        if page.gap.is_some() {
+        if let Some(gap) = page.gap {
             if reached != self.endpoint.progress.cursor {
                 // A backup may have been restored under this worker. The endpoint then continues from its cursor in the backup.
                 return Err(Ended::Stopped);
             }
-            return Err(Ended::Disabled(
-                "changes after its cursor are no longer stored; begin again from a snapshot (GET /v1/snapshot), then `tenure \
-                 webhook replay NAME --from` its cursor, and `tenure webhook resume NAME`"
-                    .into(),
-            ));
+            return Err(Ended::Disabled(format!(
+                "its cursor cannot be continued: {gap}; begin again from a snapshot (GET /v1/snapshot), then `tenure webhook \
+                 replay NAME --from` its cursor, and `tenure webhook resume NAME`"
+            )));
         }
         self.may_read = page.more;
         self.window.add(page);

@@ -7,7 +7,7 @@ use lapin::types::AMQPValue;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
-use super::{EVENTS, code, stderr};
+use super::{EVENTS, code, stderr, stdout};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
@@ -70,6 +70,7 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
     };
     assert_eq!(of(&received, false), *changes);
 
+    tenure.ok(&["subscribe", "past", "--no-bindings"]);
     // All of it, only a part, and what comes after a cursor.
     let first = worker.get("/v1/changes?limit=1&type=access.*").1;
     let first: Value = serde_json::from_str(&first).expect("JSON");
@@ -93,7 +94,7 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
         ),
         (&["--from", "2999-01-01T00:00:00Z"], "/v1/changes?after=latest"),
     ] {
-        let call: Vec<&str> = ["replay", "--to", "mine"]
+        let call: Vec<&str> = ["replay", "--to", "past"]
             .iter()
             .chain(arguments)
             .copied()
@@ -102,8 +103,8 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
         let page: Value = serde_json::from_str(&worker.get(path).1).expect("JSON");
         let expected = page["changes"].as_array().expect("changes");
         assert_eq!(replayed, json!({"published": expected.len()}), "{arguments:?}");
-        shared.wait_for_depth(vhost, "mine", expected.len() as u64, LIMIT);
-        let received = runtime.block_on(receive(&amqp, "mine"));
+        shared.wait_for_depth(vhost, "past", expected.len() as u64, LIMIT);
+        let received = runtime.block_on(receive(&amqp, "past"));
         assert_eq!(of(&received, true), *expected, "{arguments:?}");
     }
     assert!(worker.stop().success());
@@ -162,6 +163,50 @@ fn a_pruned_journal_is_replayed_from_the_time_that_the_error_names() {
 }
 
 #[test]
+fn an_interrupted_replay_continues_from_the_cursor_that_it_prints() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let shared = RabbitMq::shared();
+    let amqp = shared.vhost("replay_full");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let added = |number: usize| {
+        let event = json!({
+            "specversion": "1.0", "id": number.to_string(), "source": "/space", "type": "client.added",
+            "subject": format!("acme/c-{number}"), "time": "2026-01-05T09:00:00Z",
+            "data": { "name": format!("C {number}") },
+        });
+        format!("{event}\n")
+    };
+    tenure.fed(&["ingest", "-"], &(0..300).map(added).collect::<String>());
+    // A queue that is full after more than a page of changes.
+    let full = json!({"durable": true, "arguments": {"x-max-length": 700, "x-overflow": "reject-publish"}});
+    shared.manage("PUT", &format!("queues/{vhost}/past"), Some(&full));
+    let interrupted = tenure.call(&["replay", "--from", "beginning", "--to", "past", "--json"]);
+    let why = stderr(&interrupted);
+    assert_eq!(code(&interrupted), 1, "{why}");
+    let sum: Value = serde_json::from_str(&stdout(&interrupted)).expect("JSON");
+    let from = sum["continue_from"].as_str().expect("a cursor");
+    assert!(why.contains(&format!("`--from {from}` to continue")), "{why}");
+    let confirmed = usize::try_from(sum["published"].as_u64().expect("a number")).expect("a number");
+    let mut received = runtime.block_on(receive(&amqp, "past"));
+    assert!(
+        (501..=received.len()).contains(&confirmed),
+        "{confirmed} confirmed"
+    );
+    // RabbitMQ may have stored more than it has confirmed.
+    received.truncate(confirmed);
+
+    tenure.ok(&["replay", "--from", from, "--to", "past"]);
+    received.extend(runtime.block_on(receive(&amqp, "past")));
+    tenure.ok(&["subscribe", "whole", "--no-bindings"]);
+    tenure.ok(&["replay", "--from", "beginning", "--to", "whole"]);
+    let whole = runtime.block_on(receive(&amqp, "whole"));
+    assert!(whole.len() >= 1_200, "{}", whole.len());
+    assert_eq!(received, whole);
+}
+
+#[test]
 fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
     let shared = RabbitMq::shared();
     let amqp = shared.vhost("subscribe_wrong");
@@ -186,7 +231,7 @@ fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
         (
             &["replay", "--from", "beginning", "--to", "nowhere"],
             1,
-            "`tenure subscribe nowhere`",
+            "`tenure subscribe nowhere --no-bindings`",
         ),
         (
             &["replay", "--from", "last-week", "--to", "other"],

@@ -160,13 +160,15 @@ pub async fn a_place_before_pruned_lines_has_a_gap(fresh: Fresh) {
             .unwrap()
     };
     assert_eq!(prune(25).await, 2);
-    let pruned = |before| {
+    let pruned = |before, end: FeedCursor| {
         Some(FeedGap::Pruned {
             before: moment(before),
+            end: Some(end),
         })
     };
     for gone in [&start, &places[0]] {
-        assert_eq!(page(store, gone, &all, 9).await.gap, pruned(25), "{gone}");
+        let gap = page(store, gone, &all, 9).await.gap;
+        assert_eq!(gap, pruned(25, places[1]), "{gone}");
     }
     // A reader that has the last line that was removed misses nothing.
     let second = page(store, &places[1], &all, 9).await;
@@ -179,7 +181,10 @@ pub async fn a_place_before_pruned_lines_has_a_gap(fresh: Fresh) {
 
     // A reader that has everything misses nothing when everything is pruned, whatever comes next.
     assert_eq!(prune(1_000).await, 2);
-    assert_eq!(page(store, &places[2], &all, 9).await.gap, pruned(1_000));
+    assert_eq!(
+        page(store, &places[2], &all, 9).await.gap,
+        pruned(1_000, places[3])
+    );
     assert_eq!(store.feed_end().await.unwrap(), places[3]);
     let end = page(store, &places[3], &all, 9).await;
     assert_eq!((end.lines.len(), end.gap), (0, None));
@@ -193,10 +198,11 @@ pub async fn a_place_before_pruned_lines_has_a_gap(fresh: Fresh) {
     let fifth = page(store, &places[3], &all, 9).await;
     assert_eq!((values(&fifth), fifth.gap), (vec!["5".to_owned()], None));
     done(store, &lines[0]).await;
-    store.begin_epoch(epoch).await.unwrap();
+    let epoch = store.begin_epoch(epoch).await.unwrap();
     assert_eq!(page(store, &places[3], &all, 9).await.gap, None);
     assert_eq!(prune(3_000).await, 1);
-    assert_eq!(page(store, &places[3], &all, 9).await.gap, pruned(3_000));
+    let end = FeedCursor(lines[0].published(epoch));
+    assert_eq!(page(store, &places[3], &all, 9).await.gap, pruned(3_000, end));
 }
 
 pub async fn a_place_in_a_past_that_was_undone_has_a_gap(fresh: Fresh) {

@@ -12,6 +12,7 @@ on_both_stores!(
     a_failed_change_is_sent_again_before_later_ones_of_its_client,
     only_the_changes_of_the_filter_are_delivered,
     a_slow_endpoint_holds_up_nobody,
+    a_request_without_an_answer_is_given_up_and_sent_again,
     a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks,
 );
 
@@ -114,6 +115,19 @@ fn a_slow_endpoint_holds_up_nobody(given: &Given) {
     wait_for_all(&running, &fast, &feed(&running));
     running.wait_until("the slow one has requests", || slow.received().len() == 2);
     assert_in_order(&fast.received());
+}
+
+fn a_request_without_an_answer_is_given_up_and_sent_again(given: &Given) {
+    let receiver = Receiver::answering(|_, before| match before {
+        0 => Answer::status(204).after(Duration::from_mins(10)),
+        _ => Answer::status(204),
+    });
+    let running = given.with(&[("TENURE_WEBHOOKS__TIMEOUT", "1s")]).run();
+    given.add("crm", &receiver.url(), &[]);
+    add_users(&running, 1, 2);
+    let ids = feed(&running);
+    running.wait_until("sent again", || receiver.received().len() == 2 * ids.len());
+    assert_in_order(&receiver.accepted());
 }
 
 fn a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks(given: &Given) {

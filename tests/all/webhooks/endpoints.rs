@@ -146,7 +146,7 @@ async fn prune(store: &dyn Store) -> u64 {
     let last = page.lines.last().expect("a line");
     let published: Published = last.published(end.0.epoch);
     store.advance_cursor(&published).await.expect("the cursor moves");
-    let later = last.recorded_at + chrono::TimeDelta::hours(1);
+    let later = last.recorded_at + chrono::TimeDelta::microseconds(1);
     store
         .prune(RetentionTarget::Journal, later, 1_000)
         .await
@@ -172,11 +172,20 @@ fn an_endpoint_before_pruned_changes_is_disabled_and_says_so(given: &Given) {
     let stderr = String::from_utf8_lossy(&replay.stderr);
     assert_eq!(replay.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("are no longer stored"), "{stderr}");
+    let (_, rest) = stderr.split_once("changes before ").expect("a time");
+    let stored_since = rest.split(' ').next().expect("a time").to_owned();
+    let foreign = given
+        .tenure()
+        .call(&["webhook", "replay", "crm", "--from", "7fffffffffffffff-1-1-1"]);
+    let why = String::from_utf8_lossy(&foreign.stderr);
+    assert_eq!(foreign.status.code(), Some(2), "{why}");
+    assert!(why.contains("the store has no such place"), "{why}");
     given.tenure().ok(&["webhook", "resume", "crm"]);
     given.wait_for_status(&running, "crm", "disabled");
     let why = given.endpoint("crm")["why"].to_string();
     assert!(
-        why.contains("changes after its cursor are no longer stored; begin again from a snapshot"),
+        why.contains("changes after this place are no longer stored")
+            && why.contains("begin again from a snapshot"),
         "{why}"
     );
     assert_eq!(receiver.received().len(), 0);
@@ -189,6 +198,16 @@ fn an_endpoint_before_pruned_changes_is_disabled_and_says_so(given: &Given) {
     running.wait_until("it continues", || {
         receiver.accepted().iter().any(|one| one.subject() == "p/later")
     });
+    // The first change that is stored is later than this time, and the last one that was removed is earlier.
+    let second = Receiver::new();
+    let url = second.url();
+    given
+        .tenure()
+        .ok(&["webhook", "add", "second", &url, "--from", &stored_since]);
+    running.wait_until("it begins there", || {
+        second.accepted().iter().any(|one| one.subject() == "p/later")
+    });
+    assert_eq!(given.endpoint("second")["status"], "active");
 }
 
 fn an_endpoint_of_the_settings_receives_changes(given: &Given) {
