@@ -25,6 +25,11 @@ use crate::store::{LaneProgress, StoreError};
 const ROUTING_KEY: &str = "tenure.heartbeat";
 /// How long RabbitMQ may take to confirm heartbeats. It accepts none during a memory alarm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// A watermark is on time while it is younger than this many intervals.
+const ON_TIME_BEATS: u32 = 2;
+/// How often the depth of the queues is read, and how long that may take.
+const DEPTHS_EVERY: Duration = Duration::from_secs(10);
+const DEPTHS_WITHIN: Duration = Duration::from_secs(2);
 /// A lane that has delivered nothing for this long is checked.
 const OVERDUE: Duration = Duration::from_mins(1);
 /// The lane must also have missed this many intervals, which matters when intervals are long.
@@ -46,6 +51,7 @@ pub(super) async fn session(
         routes: Routes::new(settings.lanes, settings.heartbeat),
         movements: BTreeMap::new(),
         beats: None,
+        depths_at: None,
     };
     // After lost heartbeats, one must get through before the part counts as healthy.
     let mut is_proven = !context.heartbeats_lost.swap(false, Ordering::Relaxed);
@@ -116,6 +122,8 @@ struct Session<'a> {
     movements: BTreeMap<String, Movement>,
     /// None until the key is read from the store.
     beats: Option<Beats>,
+    /// When the depth of the queues was last read.
+    depths_at: Option<Instant>,
 }
 
 /// The evidence that a lane moves, and its time.
@@ -142,7 +150,7 @@ impl Session<'_> {
         let lanes = store.lanes().await?;
         let now = self.context.engine.now().trunc_subsecs(6);
         for lane in &lanes {
-            show_lag(lane, now);
+            show_lag(lane, now, self.context.settings.heartbeat);
         }
         let due = self.routes.due(&lanes, now, random_key);
         if due.is_lost {
@@ -151,7 +159,29 @@ impl Session<'_> {
         }
         self.send(due, now).await?;
         self.check_lanes(&lanes).await?;
+        self.show_depths().await;
         Ok(())
+    }
+
+    /// Reports how many messages wait in each queue, from time to time.
+    async fn show_depths(&mut self) {
+        if self.depths_at.is_some_and(|at| at.elapsed() < DEPTHS_EVERY) {
+            return;
+        }
+        self.depths_at = Some(Instant::now());
+        let asked = async {
+            for queue in metrics::queues(self.context.settings.lanes) {
+                let (waiting, _) = topology::depth(self.connection, &queue).await?;
+                ::metrics::gauge!(metrics::QUEUE_MESSAGES, "queue" => queue).set(waiting);
+            }
+            Ok::<_, BrokerError>(())
+        };
+        match tokio::time::timeout(DEPTHS_WITHIN, asked).await {
+            Ok(Ok(())) => {}
+            // The check of the lanes reports what is wrong.
+            Ok(Err(error)) => tracing::debug!(%error, "the depth of a queue cannot be read"),
+            Err(_) => tracing::debug!("the depth of the queues cannot be read in time"),
+        }
     }
 
     async fn declare(&self) -> Result<(), BrokerError> {
@@ -317,8 +347,14 @@ fn random_key() -> String {
     format!("tenure-heartbeat-{:016x}", rand::random::<u64>())
 }
 
-fn show_lag(lane: &LaneProgress, now: DateTime<Utc>) {
+/// The watermark of a lane without delay is up to one interval old when the next heartbeat is due.
+fn show_lag(lane: &LaneProgress, now: DateTime<Utc>, heartbeat: Duration) {
     let Some(watermark) = lane.watermark else { return };
-    let lag = (now - watermark).to_std().unwrap_or_default();
+    let age = (now - watermark).to_std().unwrap_or_default();
+    let lag = if age <= heartbeat * ON_TIME_BEATS {
+        Duration::ZERO
+    } else {
+        age
+    };
     ::metrics::gauge!(metrics::LANE_LAG, "lane" => lane.lane.clone()).set(lag.as_secs_f64());
 }

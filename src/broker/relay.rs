@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind, PublisherConfirm};
@@ -25,6 +25,7 @@ use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
+use crate::domain::Cause;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 
 /// Journal lines per read.
@@ -63,6 +64,15 @@ impl From<StoreError> for RelayError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// A line that RabbitMQ has not confirmed yet.
+struct InFlight {
+    published: Published,
+    /// When the event happened that caused the change. None: no event did, or it is a correction, which has the time of the
+    /// corrected history.
+    happened: Option<DateTime<Utc>>,
+    confirm: PublisherConfirm,
 }
 
 /// When publishing ends.
@@ -188,11 +198,7 @@ impl Relay<'_> {
         tokio::try_join!(publishing, self.record_confirms(confirming))?.0
     }
 
-    async fn publish(
-        &self,
-        until: Until<'_>,
-        published: mpsc::Sender<(Published, PublisherConfirm)>,
-    ) -> Result<(), RelayError> {
+    async fn publish(&self, until: Until<'_>, published: mpsc::Sender<InFlight>) -> Result<(), RelayError> {
         let mut upto = Cursor::default();
         let mut leads = false;
         let mut left = match until {
@@ -244,7 +250,7 @@ impl Relay<'_> {
         &self,
         epoch: i64,
         line: &Recorded,
-        published: &mpsc::Sender<(Published, PublisherConfirm)>,
+        published: &mpsc::Sender<InFlight>,
     ) -> Result<ControlFlow<()>, RelayError> {
         let room = if self.context.pressure.is_there() {
             WINDOW - NARROW_WINDOW + 1
@@ -260,7 +266,11 @@ impl Relay<'_> {
         let change = Outgoing::change(epoch, line, self.context.engine.schemas());
         let confirm = change.hand_over(&self.channel).await?;
         if let Some(place) = room.next() {
-            place.send((published, confirm));
+            place.send(InFlight {
+                published,
+                happened: event_time(line),
+                confirm,
+            });
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -344,24 +354,26 @@ impl Relay<'_> {
     }
 
     /// Waits for confirms in line order, and periodically stores the position they have reached.
-    async fn record_confirms(
-        &self,
-        mut confirming: mpsc::Receiver<(Published, PublisherConfirm)>,
-    ) -> Result<(), RelayError> {
+    async fn record_confirms(&self, mut confirming: mpsc::Receiver<InFlight>) -> Result<(), RelayError> {
         let mut every = tokio::time::interval(STORE_CURSOR_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ages = ::metrics::histogram!(metrics::EVENT_TO_PUBLISH);
         let mut upto = None;
         loop {
             tokio::select! {
                 next = confirming.recv() => {
-                    let Some((published, confirm)) = next else {
+                    let Some(line) = next else {
                         return self.store_cursor(&mut upto).await;
                     };
-                    if !publisher::is_confirmed(confirm, topology::CHANGES).await? {
+                    if !publisher::is_confirmed(line.confirm, topology::CHANGES).await? {
                         self.store_cursor(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }
-                    upto = Some(published);
+                    if let Some(happened) = line.happened {
+                        let age = self.context.engine.now() - happened;
+                        ages.record(age.as_seconds_f64().max(0.0));
+                    }
+                    upto = Some(line.published);
                 }
                 _ = every.tick(), if upto.is_some() => self.store_cursor(&mut upto).await?,
             }
@@ -384,6 +396,13 @@ impl Relay<'_> {
         ::metrics::gauge!(metrics::RELAY_LAG).set(lag.as_seconds_f64().max(0.0));
         self.context.engine.report_relay_lag(lag > BEHIND);
     }
+}
+
+/// When the event happened that caused a change.
+fn event_time(line: &Recorded) -> Option<DateTime<Utc>> {
+    let entry = &line.entry;
+    let is_by_event = matches!(entry.cause, Cause::Event { .. }) && !entry.is_correction();
+    is_by_event.then_some(entry.time)
 }
 
 /// Returns a grace period after the stop request.

@@ -3,9 +3,10 @@
 mod division;
 mod originals;
 mod reading;
+mod report;
 mod transaction;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,10 +22,15 @@ use division::divide;
 pub use originals::MakeDead;
 use originals::Originals;
 use reading::{Repetition, repetitions};
+use report::DeadLine;
+pub(super) use report::RefusalLog;
 use transaction::Transaction;
 
 /// An event further ahead of the clock than this gets the outcome dead, not deferred.
 const LONGEST_DEFERRAL: TimeDelta = TimeDelta::days(1);
+
+/// The outcomes, as the metrics name them.
+pub(super) const OUTCOMES: [&str; 5] = ["applied", "duplicate", "refused", "dead", "deferred"];
 
 /// A message that arrived through an entry point, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +100,8 @@ struct Ingested {
     events: usize,
     /// Their outcomes, each with its place in the batch.
     outcomes: Vec<(usize, Outcome)>,
-    /// Events whose source gave the id of another event to them, with the reasons.
-    mistakes: Vec<(Event, String)>,
+    /// Events whose source gave the id of another event to them, with the lines of the log about them.
+    mistakes: Vec<(Event, DeadLine)>,
     /// Clients with a history too long to be read in a transaction with others. If there are any, nothing was ingested.
     long: Vec<ClientKey>,
 }
@@ -169,10 +175,12 @@ impl Engine {
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut heard = self.newly_heard(&incoming).await?;
+        let arrived = self.arrived(&incoming);
         let present = self.watch.present();
         let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut dead_letters = Vec::new();
+        let mut dead_lines = Vec::new();
         let mut repeated = Vec::new();
         let repetitions = repetitions(&incoming);
         let originals = Originals {
@@ -183,6 +191,9 @@ impl Engine {
             match (incoming, repetition) {
                 (Incoming::Dead(dead_letter), _) => {
                     outcomes[index] = Outcome::of_dead_letter(&dead_letter, present);
+                    if matches!(outcomes[index], Outcome::Dead(_)) {
+                        dead_lines.push(DeadLine::of(&dead_letter));
+                    }
                     dead_letters.push(dead_letter);
                 }
                 (Incoming::Event(event), Repetition::Of(first)) => repeated.push((index, event, *first)),
@@ -210,8 +221,18 @@ impl Engine {
         }
         self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
         self.activity.add(self.now(), count(&outcomes));
+        self.report(&arrived, &outcomes, &originals);
+        for line in dead_lines {
+            line.write();
+        }
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
+    }
+
+    /// How many events each of the busiest sources has sent since it became one, and all others together.
+    #[must_use]
+    pub fn events_by_source(&self) -> BTreeMap<String, u64> {
+        self.busiest.counts()
     }
 
     /// Ingests events that repeat an earlier one of the batch. They are duplicates, unless that one became a dead letter.
@@ -224,8 +245,10 @@ impl Engine {
         let mut dead_letters = Vec::new();
         for (index, event, first) in repeated {
             if let Outcome::Dead(reason) = &outcomes[first] {
-                dead_letters.push(originals.dead(index, &event, reason));
-                self.report_reused_id(&event, reason);
+                let dead_letter = originals.dead(index, &event, reason);
+                self.count_reused_id(&event);
+                DeadLine::of(&dead_letter).write();
+                dead_letters.push(dead_letter);
                 outcomes[index] = outcomes[first].clone();
             }
         }
@@ -276,8 +299,9 @@ impl Engine {
                 for (index, outcome) in ingested.outcomes {
                     outcomes[index] = outcome;
                 }
-                for (event, reason) in ingested.mistakes {
-                    self.report_reused_id(&event, &reason);
+                for (event, line) in ingested.mistakes {
+                    self.count_reused_id(&event);
+                    line.write();
                 }
                 dead_letters.clear();
                 rest.drain(..ingested.events);
@@ -304,13 +328,14 @@ fn count(outcomes: &[Outcome]) -> MinuteCounts {
         }
     }
     let counts = MinuteCounts::of(outcomes);
-    for (outcome, n) in [
-        ("applied", counts.applied),
-        ("duplicate", counts.duplicate),
-        ("refused", counts.refused),
-        ("dead", counts.dead),
-        ("deferred", counts.deferred),
-    ] {
+    let numbers = [
+        counts.applied,
+        counts.duplicate,
+        counts.refused,
+        counts.dead,
+        counts.deferred,
+    ];
+    for (outcome, n) in OUTCOMES.into_iter().zip(numbers) {
         if n > 0 {
             metrics::counter!("tenure_events_total", "outcome" => outcome).increment(n);
         }

@@ -13,10 +13,12 @@ mod activity;
 mod backfill;
 mod blocking;
 mod breaker;
+mod busiest;
 mod cached;
 mod clearance;
 mod conflict_retry;
 mod correct_ahead;
+mod counters;
 mod dead_letters;
 mod decide;
 mod deferred;
@@ -65,6 +67,7 @@ pub use activity::MinuteCounts;
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
+pub use counters::declare_counters;
 pub use dead_letters::{
     DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, origin_kind,
     reason_kind,
@@ -116,8 +119,10 @@ use crate::domain::{Actions, Policies, Policy};
 use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
 use crate::wire::SchemaUris;
+use busiest::BusiestSources;
 use cached::Cached;
 use clearance::Clearance;
+use ingest::RefusalLog;
 use relay_lag::RelayLag;
 use sources::Arrivals;
 use warnings::WarnedSources;
@@ -157,6 +162,8 @@ pub struct Engine {
     relay_lag: RelayLag,
     vitals: Vitals,
     activity: activity::Activity,
+    busiest: BusiestSources,
+    refusal_log: RefusalLog,
     /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
@@ -227,6 +234,8 @@ impl Engine {
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             activity: activity::Activity::default(),
+            busiest: BusiestSources::default(),
+            refusal_log: RefusalLog::default(),
             probing: Mutex::default(),
         };
         // Fails at once if the store is unavailable.

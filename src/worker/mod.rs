@@ -26,7 +26,7 @@ pub use store::{join, open_store};
 use crate::broker::{self, BrokerState};
 use crate::config::Settings;
 use crate::console;
-use crate::engine::Engine;
+use crate::engine::{Engine, declare_counters};
 use crate::http::{self, Api};
 use crate::interval::Interval;
 use crate::scheduler::{Retention, Scheduler};
@@ -135,6 +135,8 @@ impl Worker {
     /// Listens at once, so that `/readyz` can answer that the worker waits for the store.
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
+        declare_counters();
+        ::metrics::gauge!("tenure_policy_held_back").set(0);
         let api = Api::new(&settings.http, settings.events, metrics.clone());
         if settings.http.console {
             api.mount(console::pages(&settings));
@@ -201,8 +203,9 @@ impl Worker {
 
     fn probe(&mut self, engine: &Arc<Engine>) {
         let engine = engine.clone();
-        self.supervisor.spawn("probe", |stop| async move {
-            store::probe_regularly(engine, stop).await;
+        let has_lanes = self.settings.broker.url.is_some();
+        self.supervisor.spawn("probe", move |stop| async move {
+            store::probe_regularly(engine, has_lanes, stop).await;
             Ok(())
         });
     }

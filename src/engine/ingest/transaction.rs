@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
-use super::{Engine, Ingested, Originals, Outcome};
+use super::{DeadLine, Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
@@ -140,11 +140,13 @@ impl Engine {
         for (place, outcome) in places.into_iter().zip(outcomes) {
             ingested.outcomes.push((place, outcome));
         }
-        let dead_letter = |(place, reason): (&usize, &String)| {
+        for (place, reason) in &known.mistakes {
             let (in_batch, event) = &part[*place];
-            transaction.originals.dead(*in_batch, event, reason)
-        };
-        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
+            let dead_letter = transaction.originals.dead(*in_batch, event, reason);
+            let line = DeadLine::of(&dead_letter);
+            ingested.mistakes.push((event.clone(), line));
+            commit.dead_letters.push(dead_letter);
+        }
         Ok((commit, ingested))
     }
 
@@ -222,7 +224,6 @@ impl NewEvents {
             if let Some(reason) = known.mistakes.get(&in_part) {
                 let outcome = Outcome::Dead(reason.clone());
                 new.ingested.outcomes.push((*in_batch, outcome));
-                new.ingested.mistakes.push((event.clone(), reason.clone()));
             } else if known.duplicates.contains(&in_part) {
                 new.ingested.outcomes.push((*in_batch, Outcome::Duplicate));
             } else {

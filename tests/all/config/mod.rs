@@ -107,6 +107,7 @@ fn default_toml_has_exactly_these_keys() {
         "http.tokens",
         "log.format",
         "log.level",
+        "log.refusals_per_minute",
         "retention.chunk",
         "retention.cron",
         "retention.dead_letters",
