@@ -19,6 +19,7 @@ mod signals;
 pub mod store;
 pub mod telemetry;
 mod tls;
+pub mod traces;
 pub mod vitals;
 pub mod webhooks;
 pub mod wire;

@@ -27,6 +27,7 @@ use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
 use crate::domain::Cause;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
+use crate::traces::Publication;
 
 /// Journal lines per read.
 const CHUNK: u32 = 500;
@@ -72,6 +73,8 @@ struct InFlight {
     /// When the event happened that caused the change. None: no event did, or it is a correction, which has the time of the
     /// corrected history.
     happened: Option<DateTime<Utc>>,
+    /// Its span, if it belongs to a trace.
+    publication: Option<Publication>,
     confirm: PublisherConfirm,
 }
 
@@ -263,12 +266,17 @@ impl Relay<'_> {
         let published = line.published(epoch);
         // Remember before publishing: a line that may have been published counts as published.
         self.remember(Some(published));
-        let change = Outgoing::change(epoch, line, self.context.engine.schemas());
+        let engine = &self.context.engine;
+        let traces = engine.traces();
+        let publication = traces.and_then(|traces| traces.publish(topology::CHANGES, epoch, line));
+        let trace = publication.as_ref().map(|publication| &publication.context);
+        let change = Outgoing::change(epoch, line, engine.schemas(), trace);
         let confirm = change.hand_over(&self.channel).await?;
         if let Some(place) = room.next() {
             place.send(InFlight {
                 published,
                 happened: event_time(line),
+                publication,
                 confirm,
             });
         }
@@ -366,6 +374,9 @@ impl Relay<'_> {
                         return self.store_cursor(&mut upto).await;
                     };
                     if !publisher::is_confirmed(line.confirm, topology::CHANGES).await? {
+                        if let Some(publication) = line.publication {
+                            publication.fail();
+                        }
                         self.store_cursor(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }

@@ -4,6 +4,7 @@ mod division;
 mod originals;
 mod reading;
 mod report;
+mod trace;
 mod transaction;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use super::{Engine, MinuteCounts};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
+use crate::traces::BatchTrace;
 use crate::vitals::EVENTS;
 use crate::wire::Decoded;
 use division::divide;
@@ -73,6 +75,18 @@ impl Outcome {
         Self::Refused {
             refusal,
             conflicts_with: None,
+        }
+    }
+
+    /// As the metrics and the traces name it.
+    fn name(&self) -> &'static str {
+        let [applied, duplicate, refused, dead, deferred] = OUTCOMES;
+        match self {
+            Self::Applied => applied,
+            Self::Duplicate => duplicate,
+            Self::Refused { .. } => refused,
+            Self::Dead(_) => dead,
+            Self::Deferred { .. } => deferred,
         }
     }
 
@@ -153,12 +167,32 @@ impl Engine {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
+        let trace = self.begin_trace(&incoming, make_dead);
+        let ingested = self
+            .ingest_measured(incoming, make_dead, watermark, trace.as_ref())
+            .await;
+        match (trace, &ingested) {
+            (None, _) => {}
+            (Some(trace), Ok(outcomes)) => trace.succeed(outcomes.iter().map(Outcome::name)),
+            (Some(trace), Err(error)) => trace.fail(error),
+        }
+        ingested
+    }
+
+    /// Ingests, and notes for readiness whether events could be.
+    async fn ingest_measured(
+        &self,
+        incoming: Vec<Incoming>,
+        make_dead: Option<MakeDead<'_>>,
+        watermark: Option<Watermark>,
+        trace: Option<&BatchTrace>,
+    ) -> Result<Vec<Outcome>, StoreError> {
         // Dead letters and heartbeats say nothing about events: the store may accept them and reject every event.
         if !incoming.iter().any(|one| matches!(one, Incoming::Event(_))) {
-            return self.ingest_all(incoming, make_dead, watermark).await;
+            return self.ingest_all(incoming, make_dead, watermark, trace).await;
         }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
-        let ingested = self.ingest_all(incoming, make_dead, watermark).await;
+        let ingested = self.ingest_all(incoming, make_dead, watermark, trace).await;
         match &ingested {
             Ok(_) => attempt.succeeded(Instant::now()),
             // Other errors are caused by these events, not by the store.
@@ -173,6 +207,7 @@ impl Engine {
         incoming: Vec<Incoming>,
         make_dead: Option<MakeDead<'_>>,
         watermark: Option<Watermark>,
+        trace: Option<&BatchTrace>,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut heard = self.newly_heard(&incoming).await?;
         let arrived = self.arrived(&incoming);
@@ -186,6 +221,7 @@ impl Engine {
         let originals = Originals {
             make_dead,
             has_namesakes: repetitions.contains(&Repetition::OfOthers),
+            trace,
         };
         for ((index, incoming), repetition) in incoming.into_iter().enumerate().zip(&repetitions) {
             match (incoming, repetition) {
@@ -201,7 +237,10 @@ impl Engine {
             }
         }
         let is_namesake = |index: &usize| repetitions[*index] == Repetition::OfOthers;
-        let renewed = self.renew(&events, &mut heard, is_namesake).await?;
+        let renewed = {
+            let _renewing = trace.map(|trace| trace.child("renew"));
+            self.renew(&events, &mut heard, is_namesake).await?
+        };
         events.retain(|(index, event)| {
             let is_renewed = renewed.contains(&event.key);
             if is_renewed {

@@ -117,6 +117,7 @@ pub use crate::config::OnSilence;
 use crate::clock::Clock;
 use crate::domain::{Actions, Policies, Policy};
 use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
+use crate::traces::Traces;
 use crate::vitals::Vitals;
 use crate::wire::SchemaUris;
 use busiest::BusiestSources;
@@ -164,6 +165,8 @@ pub struct Engine {
     activity: activity::Activity,
     busiest: BusiestSources,
     refusal_log: RefusalLog,
+    /// None: traces are off.
+    traces: Option<Arc<Traces>>,
     /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
@@ -236,6 +239,7 @@ impl Engine {
             activity: activity::Activity::default(),
             busiest: BusiestSources::default(),
             refusal_log: RefusalLog::default(),
+            traces: None,
             probing: Mutex::default(),
         };
         // Fails at once if the store is unavailable.
@@ -276,6 +280,19 @@ impl Engine {
     pub fn with_checkpoints(mut self, spacing: CheckpointSpacing) -> Self {
         self.spacing = spacing;
         self
+    }
+
+    /// Sets where spans are made.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Arc<Traces>>) -> Self {
+        self.traces = traces;
+        self
+    }
+
+    /// None: traces are off.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Traces> {
+        self.traces.as_deref()
     }
 
     #[must_use]

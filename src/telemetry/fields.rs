@@ -91,6 +91,11 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     ("message.sha256", "SHA-256 of the message"),
     ("mode", "The permissions of the file"),
+    (
+        "otlp.away_seconds",
+        "For how long the OTLP endpoint accepted no spans",
+    ),
+    ("otlp.endpoint", "The OTLP endpoint, without path and password"),
     ("panic", "The panic that ended a task: a bug"),
     ("policies", "The number of policies that were withdrawn"),
     ("policy.from", "From when the policy takes effect"),

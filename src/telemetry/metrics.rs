@@ -389,6 +389,13 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "Changes in the journal that RabbitMQ has not confirmed yet",
     ),
+    // traces
+    (
+        Counter,
+        "tenure_trace_spans_total",
+        Unit::Count,
+        "Spans by what became of them: exported, failed (the endpoint did not accept them) or dropped (the queue was full) (outcome)",
+    ),
     // process
     (
         Gauge,

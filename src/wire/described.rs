@@ -28,8 +28,12 @@ impl Described {
     pub fn of(message: &DeadLetter) -> Self {
         const NAMES: [&str; 4] = ["id", "source", "type", "subject"];
         let headers = Pairs::from(message.headers.clone());
-        let json = utf8("the event", &message.body).unwrap_or_default();
-        let in_json = text_members(json, NAMES).unwrap_or_default();
+        // In binary mode, the body is the data.
+        let is_binary = matches!(headers.attribute("specversion"), Ok(Some(_)) | Err(_));
+        let json = utf8("the event", &message.body).ok().filter(|_| !is_binary);
+        let in_json = json
+            .and_then(|json| text_members(json, NAMES))
+            .unwrap_or_default();
         let mut texts = NAMES.into_iter().zip(in_json).map(|(name, in_json)| {
             let in_headers = headers.attribute(name).ok().flatten();
             in_headers.or(in_json).map(|text| clip(&text))
@@ -103,6 +107,11 @@ mod tests {
             [text("a b"), None, None, text("acme/c")]
         );
         assert_eq!(described(&[], "[{}]"), [None, None, None, None]);
+        let data = r#"{"id":"not the event's"}"#;
+        assert_eq!(
+            described(&[("ce-specversion", "1.0")], data),
+            [None, None, None, None]
+        );
         let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(500));
         assert!(described(&[], &long)[0].as_ref().unwrap().chars().count() < 100);
     }

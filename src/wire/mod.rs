@@ -40,6 +40,7 @@ pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use dataschema::{SCHEMAS_PATH, SchemaFamily, SchemaUris};
 pub use decode::{Message, dead_event, plain};
 pub use described::Described;
+pub(crate) use encode::traced_change;
 pub use encode::{change, change_id, event, id_of_change};
 pub use error::EventError;
 pub use explain::JsonError;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::STRUCTURED;
 use super::described::text_members;
 use super::headers::{Headers, Pairs};
 use super::structured::utf8;
@@ -60,10 +61,14 @@ impl TraceContext {
     #[must_use]
     pub fn of(message: &DeadLetter) -> Option<Self> {
         let headers = Pairs::from(message.headers.clone());
-        let in_json = utf8("the event", &message.body).ok().and_then(|json| {
+        // In binary mode, the body is the data.
+        let in_json = || {
+            let json = utf8("the event", &message.body)
+                .ok()
+                .filter(|_| is_structured(message))?;
             let [parent, state] = text_members(json, [TRACEPARENT, TRACESTATE])?;
             Self::parse(&parent?, state.as_deref())
-        });
+        };
         let in_attributes = || {
             let attribute = |name| headers.attribute(name).ok().flatten();
             Self::parse(&attribute(TRACEPARENT)?, attribute(TRACESTATE).as_deref())
@@ -76,7 +81,7 @@ impl TraceContext {
             };
             Self::parse(&header(TRACEPARENT)?, header(TRACESTATE).as_deref())
         };
-        in_attributes().or(in_json).or_else(in_transport)
+        in_attributes().or_else(in_json).or_else(in_transport)
     }
 
     /// As a `traceparent`.
@@ -91,6 +96,13 @@ impl TraceContext {
     pub fn trace_id_text(&self) -> String {
         hex(&self.trace_id)
     }
+}
+
+fn is_structured(message: &DeadLetter) -> bool {
+    let content_type = message.content_type.as_deref().map(str::trim_start);
+    content_type
+        .and_then(|text| text.get(..STRUCTURED.len()))
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(STRUCTURED))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -161,7 +173,7 @@ mod tests {
     fn message(headers: &[(&str, &str)], body: &str) -> DeadLetter {
         DeadLetter {
             origin: "http".to_owned(),
-            content_type: None,
+            content_type: Some("Application/CloudEvents+JSON; charset=utf-8".to_owned()),
             headers: headers
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -193,5 +205,10 @@ mod tests {
         assert_eq!(found(message(&[("Traceparent", &named(2))], "not JSON")), Some(2));
         assert_eq!(found(message(&[], "not JSON")), None);
         assert_eq!(found(message(&[], r#"{"traceparent":7}"#)), None);
+        let data = DeadLetter {
+            content_type: Some("application/json".to_owned()),
+            ..message(&[], &json)
+        };
+        assert_eq!(found(data), None, "the data of an event is not its attributes");
     }
 }

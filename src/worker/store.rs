@@ -17,6 +17,7 @@ use crate::interval::Interval;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::traces::Traces;
 use crate::wire::SchemaUris;
 
 /// The interval at which a worker checks that it may still write. Until it notices that it may not, the store refuses each
@@ -72,16 +73,17 @@ pub(super) async fn wait_for_engine(
     store: Arc<dyn Store>,
     settings: &Settings,
     api: &Api,
+    traces: Option<Arc<Traces>>,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Engine>>, WorkerError> {
     let url = settings.store.url.to_string();
     let mut backoff = Backoff::default();
     loop {
-        let (store, settings) = (store.clone(), settings.clone());
+        let (store, settings, traces) = (store.clone(), settings.clone(), traces.clone());
         // In a task of its own: a server that does not answer must not delay a stop.
         let opening = tokio::spawn(async move {
             store.migrate().await?;
-            let engine = join(store, &settings).await?;
+            let engine = join(store, &settings).await?.with_traces(traces);
             register_lanes(&engine, &settings).await?;
             engine.expect_sources(&settings.sources.expected).await?;
             engine.record_access_log().await?;

@@ -63,9 +63,11 @@ impl Engine {
         for number in 1..=limits.parts {
             let rest = &transaction.events[ingested.events..];
             let part = &rest[..rest.len().min(limits.events_per_part)];
+            let deciding = transaction.originals.span("decide");
             let (mut commit, of_part) = self
                 .plan_part(batch.as_mut(), part, transaction, context.as_ref())
                 .await?;
+            drop(deciding);
             if !of_part.long.is_empty() {
                 batch.rollback().await?;
                 return Ok(of_part);
@@ -85,6 +87,7 @@ impl Engine {
             }
             is_empty &= commit.is_empty();
             lines += commit.journal.len();
+            let _writing = transaction.originals.span("commit");
             if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
                     batch.rollback().await?;

@@ -1,7 +1,9 @@
-//! What a worker reports about itself: metrics, lines of its log.
+//! What a worker reports about itself: metrics, lines of its log, traces.
 
+mod collector;
 mod logs;
 mod metrics;
+mod traces;
 
 use serde_json::{Value, json};
 
