@@ -21,6 +21,7 @@ pub mod store;
 pub mod telemetry;
 mod tls;
 mod tone;
+pub mod traces;
 pub mod vitals;
 pub mod webhooks;
 pub mod wire;

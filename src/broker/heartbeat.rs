@@ -25,6 +25,8 @@ use crate::store::{LaneProgress, StoreError};
 const ROUTING_KEY: &str = "tenure.heartbeat";
 /// How long RabbitMQ may take to confirm heartbeats. It accepts none during a memory alarm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// A watermark is on time while it is younger than this many intervals.
+const ON_TIME_BEATS: u32 = 2;
 /// How long RabbitMQ may take to count messages. Heartbeats wait for it.
 const COUNT_WITHIN: Duration = Duration::from_secs(2);
 /// A lane that has delivered nothing for this long is checked.
@@ -144,7 +146,7 @@ impl Session<'_> {
         let lanes = store.lanes().await?;
         let now = self.context.engine.now().trunc_subsecs(6);
         for lane in &lanes {
-            show_lag(lane, now);
+            show_lag(lane, now, self.context.settings.heartbeat);
         }
         let due = self.routes.due(&lanes, now, random_key);
         if due.is_lost {
@@ -153,17 +155,22 @@ impl Session<'_> {
         }
         self.send(due, now).await?;
         self.check_lanes(&lanes).await?;
-        self.count_waiting(&lanes).await?;
+        self.count_waiting().await?;
         Ok(())
     }
 
-    /// Counts the messages in the queue of each lane, for people. RabbitMQ does not answer during a resource alarm: then the counts
-    /// are as old as they say.
-    async fn count_waiting(&self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
-        let queues = lanes.iter().map(|lane| lane.lane.as_str());
-        let counting = topology::depths(self.connection, queues);
+    /// Counts the messages in each queue, for people and for metrics. RabbitMQ does not answer during a resource alarm: then the
+    /// counts are as old as they say.
+    async fn count_waiting(&self) -> Result<(), BrokerError> {
+        let queues: Vec<String> = metrics::queues(self.context.settings.lanes).collect();
+        let counting = topology::depths(self.connection, queues.iter().map(String::as_str));
         match tokio::time::timeout(COUNT_WITHIN, counting).await {
-            Ok(Ok(counted)) => self.context.engine.note_depths(counted),
+            Ok(Ok(counted)) => {
+                for (queue, waiting) in &counted {
+                    ::metrics::gauge!(metrics::QUEUE_MESSAGES, "queue" => queue.clone()).set(*waiting);
+                }
+                self.context.engine.note_depths(counted);
+            }
             // A queue is missing, which the check of its lane reports.
             Ok(Err(BrokerError::Refused(why))) => tracing::debug!(why, "a queue cannot be counted"),
             Ok(Err(error)) => return Err(error),
@@ -335,8 +342,14 @@ fn random_key() -> String {
     format!("tenure-heartbeat-{:016x}", rand::random::<u64>())
 }
 
-fn show_lag(lane: &LaneProgress, now: DateTime<Utc>) {
+/// The watermark of a lane without delay is up to one interval old when the next heartbeat is due.
+fn show_lag(lane: &LaneProgress, now: DateTime<Utc>, heartbeat: Duration) {
     let Some(watermark) = lane.watermark else { return };
-    let lag = (now - watermark).to_std().unwrap_or_default();
+    let age = (now - watermark).to_std().unwrap_or_default();
+    let lag = if age <= heartbeat * ON_TIME_BEATS {
+        Duration::ZERO
+    } else {
+        age
+    };
     ::metrics::gauge!(metrics::LANE_LAG, "lane" => lane.lane.clone()).set(lag.as_secs_f64());
 }

@@ -112,8 +112,8 @@ impl Lane {
             let queue = self.source.queue.clone();
             tracing::info!(
                 broker.queue = queue,
-                prefetch,
-                before = self.subscription.prefetch,
+                broker.prefetch = prefetch,
+                broker.prefetch_before = self.subscription.prefetch,
                 "the prefetch follows the size of the messages"
             );
             self.prefetches.set(&queue, prefetch);

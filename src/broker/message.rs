@@ -196,13 +196,6 @@ pub(super) fn salvage(source: &Source, properties: RawProperties, delivery: &mut
     let flaw = salvaged.flaw?;
     let queue = source.queue.as_str();
     ::metrics::counter!(metrics::UNREADABLE, "queue" => queue.to_owned()).increment(1);
-    tracing::warn!(
-        broker.queue = queue,
-        message.bytes = delivery.data.len(),
-        message.sha256 = body_digest(&delivery.data),
-        why = flaw,
-        "a message is stored as a dead letter because of its properties"
-    );
     Some(flaw)
 }
 

@@ -130,6 +130,7 @@ pub async fn run(
     } else {
         &[Part::Consumers, Part::Dead, Part::Heartbeat]
     };
+    metrics::declare(context.settings.lanes, parts);
     context
         .state
         .expect(&context.address.to_string(), parts, context.engine.now());

@@ -76,7 +76,7 @@ impl PublishedRecord {
         let published = decode(&message.data);
         if published.is_none() {
             tracing::warn!(
-                queue = topology::PUBLISHED,
+                broker.queue = topology::PUBLISHED,
                 "the record of the last published change cannot be read; the next published change replaces it"
             );
         }

@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::domain::Event;
 use crate::store::Recorded;
-use crate::wire::{self, SchemaUris};
+use crate::wire::{self, SchemaUris, TRACEPARENT, TRACESTATE, TraceContext};
 
 /// Messages that may wait for their confirms.
 const WINDOW: usize = 500;
@@ -67,11 +67,14 @@ impl Outgoing {
         }
     }
 
-    /// A journal line, published in an epoch.
+    /// A journal line, published in an epoch, and the trace that it belongs to.
     #[must_use]
-    pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris) -> Self {
+    pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris, trace: Option<&TraceContext>) -> Self {
         let subject = line.entry.key.to_string();
-        let properties = properties(&wire::change_id(epoch, line), Some(&subject));
+        let mut properties = properties(&wire::change_id(epoch, line), Some(&subject));
+        if let Some(trace) = trace {
+            properties = traced(properties, trace);
+        }
         let happened = u64::try_from(line.entry.time.timestamp()).ok();
         Self {
             exchange: topology::CHANGES,
@@ -81,7 +84,7 @@ impl Outgoing {
                 Some(seconds) => properties.with_timestamp(seconds),
                 None => properties,
             },
-            body: wire::change(epoch, line, schemas),
+            body: wire::traced_change(epoch, line, schemas, trace),
         }
     }
 
@@ -167,6 +170,19 @@ fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
         properties = properties.with_headers(headers);
     }
     properties
+}
+
+/// Adds the headers by which libraries for tracing pass on a trace.
+fn traced(properties: BasicProperties, trace: &TraceContext) -> BasicProperties {
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    let mut add = |name: &str, value: String| {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    };
+    add(TRACEPARENT, trace.traceparent());
+    if !trace.state.is_empty() {
+        add(TRACESTATE, trace.state.clone());
+    }
+    properties.with_headers(headers)
 }
 
 /// Publishes in order, with many messages in flight. After a nack, that message and all later messages are published

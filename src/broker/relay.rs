@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind, PublisherConfirm};
@@ -25,7 +25,9 @@ use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
+use crate::domain::Cause;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
+use crate::traces::Publication;
 
 /// Journal lines per read.
 const CHUNK: u32 = 500;
@@ -63,6 +65,17 @@ impl From<StoreError> for RelayError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// A line that RabbitMQ has not confirmed yet.
+struct InFlight {
+    published: Published,
+    /// When the event happened that caused the change. None: no event did, or it is a correction, which has the time of the
+    /// corrected history.
+    happened: Option<DateTime<Utc>>,
+    /// Its span, if it belongs to a trace.
+    publication: Option<Publication>,
+    confirm: PublisherConfirm,
 }
 
 /// When publishing ends.
@@ -188,11 +201,7 @@ impl Relay<'_> {
         tokio::try_join!(publishing, self.record_confirms(confirming))?.0
     }
 
-    async fn publish(
-        &self,
-        until: Until<'_>,
-        published: mpsc::Sender<(Published, PublisherConfirm)>,
-    ) -> Result<(), RelayError> {
+    async fn publish(&self, until: Until<'_>, published: mpsc::Sender<InFlight>) -> Result<(), RelayError> {
         let mut upto = Cursor::default();
         let mut leads = false;
         let mut left = match until {
@@ -244,7 +253,7 @@ impl Relay<'_> {
         &self,
         epoch: i64,
         line: &Recorded,
-        published: &mpsc::Sender<(Published, PublisherConfirm)>,
+        published: &mpsc::Sender<InFlight>,
     ) -> Result<ControlFlow<()>, RelayError> {
         let room = if self.context.pressure.is_there() {
             WINDOW - NARROW_WINDOW + 1
@@ -257,10 +266,19 @@ impl Relay<'_> {
         let published = line.published(epoch);
         // Remember before publishing: a line that may have been published counts as published.
         self.remember(Some(published));
-        let change = Outgoing::change(epoch, line, self.context.engine.schemas());
+        let engine = &self.context.engine;
+        let traces = engine.traces();
+        let publication = traces.and_then(|traces| traces.publish(topology::CHANGES, epoch, line));
+        let trace = publication.as_ref().map(|publication| &publication.context);
+        let change = Outgoing::change(epoch, line, engine.schemas(), trace);
         let confirm = change.hand_over(&self.channel).await?;
         if let Some(place) = room.next() {
-            place.send((published, confirm));
+            place.send(InFlight {
+                published,
+                happened: event_time(line),
+                publication,
+                confirm,
+            });
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -344,24 +362,29 @@ impl Relay<'_> {
     }
 
     /// Waits for confirms in line order, and periodically stores the position they have reached.
-    async fn record_confirms(
-        &self,
-        mut confirming: mpsc::Receiver<(Published, PublisherConfirm)>,
-    ) -> Result<(), RelayError> {
+    async fn record_confirms(&self, mut confirming: mpsc::Receiver<InFlight>) -> Result<(), RelayError> {
         let mut every = tokio::time::interval(STORE_CURSOR_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ages = ::metrics::histogram!(metrics::EVENT_TO_PUBLISH);
         let mut upto = None;
         loop {
             tokio::select! {
                 next = confirming.recv() => {
-                    let Some((published, confirm)) = next else {
+                    let Some(line) = next else {
                         return self.store_cursor(&mut upto).await;
                     };
-                    if !publisher::is_confirmed(confirm, topology::CHANGES).await? {
+                    if !publisher::is_confirmed(line.confirm, topology::CHANGES).await? {
+                        if let Some(publication) = line.publication {
+                            publication.fail();
+                        }
                         self.store_cursor(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }
-                    upto = Some(published);
+                    if let Some(happened) = line.happened {
+                        let age = self.context.engine.now() - happened;
+                        ages.record(age.as_seconds_f64().max(0.0));
+                    }
+                    upto = Some(line.published);
                 }
                 _ = every.tick(), if upto.is_some() => self.store_cursor(&mut upto).await?,
             }
@@ -384,6 +407,13 @@ impl Relay<'_> {
         ::metrics::gauge!(metrics::RELAY_LAG).set(lag.as_seconds_f64().max(0.0));
         self.context.engine.report_relay_lag(lag > BEHIND);
     }
+}
+
+/// When the event happened that caused a change.
+fn event_time(line: &Recorded) -> Option<DateTime<Utc>> {
+    let entry = &line.entry;
+    let is_by_event = matches!(entry.cause, Cause::Event { .. }) && !entry.is_correction();
+    is_by_event.then_some(entry.time)
 }
 
 /// Returns a grace period after the stop request.

@@ -132,7 +132,8 @@ impl Replay {
                 if matches!(args.from, DeliveryStart::At(time) if line.recorded_at < time) {
                     continue;
                 }
-                let change = Outgoing::change(page.epoch, line, engine.schemas()).replayed_to(&self.queue);
+                let change =
+                    Outgoing::change(page.epoch, line, engine.schemas(), None).replayed_to(&self.queue);
                 self.open.push_back(FeedCursor(line.published(page.epoch)));
                 self.publisher.publish(change).await?;
                 self.count_confirmed();

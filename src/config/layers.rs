@@ -23,7 +23,13 @@ const TESTS: &str = "TENURE_TEST_";
 
 /// Well-known variables and the settings that they set. An empty one counts as unset, because compose files write
 /// `${DATABASE_URL:-}`.
-const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "store.url"), ("AMQP_URL", "broker.url")];
+const ALIASES: [(&str, &str); 5] = [
+    ("DATABASE_URL", "store.url"),
+    ("AMQP_URL", "broker.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.otlp_headers"),
+    ("OTEL_SERVICE_NAME", "telemetry.service_name"),
+];
 
 /// The sections whose keys are names that their user chooses. Each is one setting, a table.
 const TABLES: [&str; 2] = ["sources", "webhooks.endpoints"];

@@ -9,6 +9,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub level: String,
+    /// How many refused events are logged in a minute. 0: none.
+    pub refusals_per_minute: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,5 +28,6 @@ pub(super) fn read(from: &Reader) -> Result<LogSettings, SettingsError> {
         )?,
         level: log_directives(&from.text(LEVEL)?)
             .map_err(|why| from.invalid(LEVEL, &format!("{}; {why}", LogLevelError::EXPECTED)))?,
+        refusals_per_minute: from.number("log.refusals_per_minute", 0..=100_000)?,
     })
 }

@@ -25,6 +25,7 @@ mod shown;
 mod sources;
 mod store;
 mod sweeps;
+mod telemetry;
 mod tokens;
 mod url_parameters;
 mod webhooks;
@@ -48,6 +49,7 @@ pub use shown::Shown;
 pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
+pub use telemetry::TelemetrySettings;
 pub use tokens::{AccessToken, DEFAULT_TOKEN, Partners, Scope, Scopes};
 pub use webhooks::{EndpointSettings, WebhookSettings};
 
@@ -70,6 +72,7 @@ pub struct Settings {
     pub sources: SourceSettings,
     pub retention: RetentionSettings,
     pub log: LogSettings,
+    pub telemetry: TelemetrySettings,
     pub shutdown: ShutdownSettings,
     /// The setting `access.actions`.
     pub actions: Actions,
@@ -121,6 +124,7 @@ impl Settings {
             sources: sources::read(&from)?,
             retention: retention::read(&from)?,
             log: log::read(&from)?,
+            telemetry: telemetry::read(&from)?,
             shutdown: ShutdownSettings {
                 timeout: from.duration("shutdown.timeout", reader::TIMEOUT)?,
             },

@@ -161,6 +161,21 @@ impl Reader {
             })
     }
 
+    /// A fraction: a number from 0 to 1.
+    pub(super) fn ratio(&self, key: &str) -> Result<f64, SettingsError> {
+        let number = match self.kind(key) {
+            ValueKind::Float(number) => Some(*number),
+            // Whole numbers that are no fractions are out of bounds anyway.
+            ValueKind::I64(0) => Some(0.0),
+            ValueKind::I64(1) => Some(1.0),
+            ValueKind::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number
+            .filter(|number| (0.0..=1.0).contains(number))
+            .ok_or_else(|| self.invalid(key, "a number from 0 to 1"))
+    }
+
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, SettingsError> {
         let given = match self.kind(key) {
             ValueKind::String(text) => text.as_str(),

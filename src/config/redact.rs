@@ -48,7 +48,9 @@ const HARMLESS: [&str; 17] = [
 
 /// The value of a setting as JSON, with secrets hidden.
 pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
-    let secret = key.ends_with("token") || key.ends_with("password") || key.ends_with("secret");
+    let secret = ["token", "password", "secret", "headers"]
+        .iter()
+        .any(|end| key.ends_with(end));
     match kind {
         ValueKind::String(text) if secret && !text.is_empty() => HIDDEN.into(),
         // Endpoints and tokens as one text have their secrets in it.

@@ -160,6 +160,8 @@ pub(crate) fn event_attributes() -> Value {
             "actorkind": {
                 "type": ["string", "null"], "enum": nullable_kinds, "description": "The side that the actor belongs to.",
             },
+            "traceparent": trace_attribute("The span of the sender, as W3C Trace Context writes it. If traces are on, those of Tenure continue it. One that is invalid is ignored."),
+            "tracestate": trace_attribute("What tracing systems add to `traceparent`."),
             "partitionkey": {"description": "The subject again, in messages to RabbitMQ: several lanes are chosen by it. Elsewhere it is ignored."},
             "datacontenttype": {"type": ["string", "null"], "pattern": JSON, "description": "The content type of `data`. By default application/json."},
             "dataschema": {
@@ -174,6 +176,11 @@ pub(crate) fn event_attributes() -> Value {
             "required": ["data", "data_base64"],
         },
     })
+}
+
+/// An attribute that a receiver ignores if it is invalid.
+fn trace_attribute(description: &str) -> Value {
+    json!({"description": description})
 }
 
 fn sequence() -> Value {
@@ -272,6 +279,8 @@ pub(crate) fn change_attributes() -> Value {
             "subject": {"type": "string", "pattern": SUBJECT, "description": "The client: `{partner}/{client}`."},
             "time": {"type": "string", "format": "date-time", "description": "When the change took effect: the time of the event, or the due time of the timer."},
             "partitionkey": {"type": "string", "pattern": SUBJECT, "description": "The subject again: the changes of a client are in order."},
+            "traceparent": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$", "description": "The span of the publication, if traces are on and the change belongs to the trace of an event."},
+            "tracestate": {"type": "string", "description": "What tracing systems added to the `traceparent` of the event."},
             "datacontenttype": {"type": "string", "const": "application/json", "description": "The content type of `data`."},
             "dataschema": {"type": "string", "pattern": URI, "description": "The URI of the schema of `data`: a URL if `http.public_url` is set, otherwise a URN."},
             "data": {

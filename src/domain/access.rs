@@ -314,6 +314,17 @@ pub struct Decision {
     pub decided_at: DateTime<Utc>,
 }
 
+/// Every code that [`Decision::reason`] can have.
+pub const DECISION_REASONS: [&str; 7] = [
+    "access_enabled",
+    "access_none",
+    "access_disabled",
+    "access_expired",
+    "action_forbidden",
+    "unknown_client",
+    "unknown_account",
+];
+
 impl Decision {
     /// The same decision, while this source is silent.
     #[must_use]

@@ -3,9 +3,11 @@
 mod division;
 mod originals;
 mod reading;
+mod report;
+mod trace;
 mod transaction;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,16 +17,22 @@ use super::{Engine, MinuteCounts};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
+use crate::traces::BatchTrace;
 use crate::vitals::EVENTS;
 use crate::wire::Decoded;
 use division::divide;
 pub use originals::MakeDead;
 use originals::Originals;
 use reading::{Repetition, repetitions};
+use report::DeadLine;
+pub(super) use report::RefusalLog;
 use transaction::Transaction;
 
 /// An event further ahead of the clock than this gets the outcome dead, not deferred.
 const LONGEST_DEFERRAL: TimeDelta = TimeDelta::days(1);
+
+/// The outcomes, as the metrics name them.
+pub(super) const OUTCOMES: [&str; 5] = ["applied", "duplicate", "refused", "dead", "deferred"];
 
 /// A message that arrived through an entry point, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +78,18 @@ impl Outcome {
         }
     }
 
+    /// As the metrics and the traces name it.
+    fn name(&self) -> &'static str {
+        let [applied, duplicate, refused, dead, deferred] = OUTCOMES;
+        match self {
+            Self::Applied => applied,
+            Self::Duplicate => duplicate,
+            Self::Refused { .. } => refused,
+            Self::Dead(_) => dead,
+            Self::Deferred { .. } => deferred,
+        }
+    }
+
     /// Every event ahead of the clock is tried again when its time comes. The outcome of one that is
     /// far ahead is dead, because its sender more likely made a mistake.
     fn of_dead_letter(dead_letter: &DeadLetter, present: DateTime<Utc>) -> Self {
@@ -94,8 +114,8 @@ struct Ingested {
     events: usize,
     /// Their outcomes, each with its place in the batch.
     outcomes: Vec<(usize, Outcome)>,
-    /// Events whose source gave the id of another event to them, with the reasons.
-    mistakes: Vec<(Event, String)>,
+    /// Events whose source gave the id of another event to them, with the lines of the log about them.
+    mistakes: Vec<(Event, DeadLine)>,
     /// Clients with a history too long to be read in a transaction with others. If there are any, nothing was ingested.
     long: Vec<ClientKey>,
 }
@@ -147,12 +167,32 @@ impl Engine {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
+        let trace = self.begin_trace(&incoming, make_dead);
+        let ingested = self
+            .ingest_measured(incoming, make_dead, watermark, trace.as_ref())
+            .await;
+        match (trace, &ingested) {
+            (None, _) => {}
+            (Some(trace), Ok(outcomes)) => trace.succeed(outcomes.iter().map(Outcome::name)),
+            (Some(trace), Err(error)) => trace.fail(error),
+        }
+        ingested
+    }
+
+    /// Ingests, and notes for readiness whether events could be.
+    async fn ingest_measured(
+        &self,
+        incoming: Vec<Incoming>,
+        make_dead: Option<MakeDead<'_>>,
+        watermark: Option<Watermark>,
+        trace: Option<&BatchTrace>,
+    ) -> Result<Vec<Outcome>, StoreError> {
         // Dead letters and heartbeats say nothing about events: the store may accept them and reject every event.
         if !incoming.iter().any(|one| matches!(one, Incoming::Event(_))) {
-            return self.ingest_all(incoming, make_dead, watermark).await;
+            return self.ingest_all(incoming, make_dead, watermark, trace).await;
         }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
-        let ingested = self.ingest_all(incoming, make_dead, watermark).await;
+        let ingested = self.ingest_all(incoming, make_dead, watermark, trace).await;
         match &ingested {
             Ok(_) => attempt.succeeded(Instant::now()),
             // Other errors are caused by these events, not by the store.
@@ -167,22 +207,29 @@ impl Engine {
         incoming: Vec<Incoming>,
         make_dead: Option<MakeDead<'_>>,
         watermark: Option<Watermark>,
+        trace: Option<&BatchTrace>,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut heard = self.newly_heard(&incoming).await?;
+        let arrived = self.arrived(&incoming);
         let present = self.watch.present();
         let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut dead_letters = Vec::new();
+        let mut dead_lines = Vec::new();
         let mut repeated = Vec::new();
         let repetitions = repetitions(&incoming);
         let originals = Originals {
             make_dead,
             has_namesakes: repetitions.contains(&Repetition::OfOthers),
+            trace,
         };
         for ((index, incoming), repetition) in incoming.into_iter().enumerate().zip(&repetitions) {
             match (incoming, repetition) {
                 (Incoming::Dead(dead_letter), _) => {
                     outcomes[index] = Outcome::of_dead_letter(&dead_letter, present);
+                    if matches!(outcomes[index], Outcome::Dead(_)) {
+                        dead_lines.push(DeadLine::of(&dead_letter));
+                    }
                     dead_letters.push(dead_letter);
                 }
                 (Incoming::Event(event), Repetition::Of(first)) => repeated.push((index, event, *first)),
@@ -190,7 +237,10 @@ impl Engine {
             }
         }
         let is_namesake = |index: &usize| repetitions[*index] == Repetition::OfOthers;
-        let renewed = self.renew(&events, &mut heard, is_namesake).await?;
+        let renewed = {
+            let _renewing = trace.map(|trace| trace.child("renew"));
+            self.renew(&events, &mut heard, is_namesake).await?
+        };
         events.retain(|(index, event)| {
             let is_renewed = renewed.contains(&event.key);
             if is_renewed {
@@ -210,8 +260,18 @@ impl Engine {
         }
         self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
         self.activity.add(self.now(), count(&outcomes));
+        self.report(&arrived, &outcomes, &originals);
+        for line in dead_lines {
+            line.write();
+        }
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
+    }
+
+    /// How many events each of the busiest sources has sent since it became one, and all others together.
+    #[must_use]
+    pub fn events_by_source(&self) -> BTreeMap<String, u64> {
+        self.busiest.counts()
     }
 
     /// Ingests events that repeat an earlier one of the batch. They are duplicates, unless that one became a dead letter.
@@ -224,8 +284,10 @@ impl Engine {
         let mut dead_letters = Vec::new();
         for (index, event, first) in repeated {
             if let Outcome::Dead(reason) = &outcomes[first] {
-                dead_letters.push(originals.dead(index, &event, reason));
-                self.report_reused_id(&event, reason);
+                let dead_letter = originals.dead(index, &event, reason);
+                self.count_reused_id(&event);
+                DeadLine::of(&dead_letter).write();
+                dead_letters.push(dead_letter);
                 outcomes[index] = outcomes[first].clone();
             }
         }
@@ -276,8 +338,9 @@ impl Engine {
                 for (index, outcome) in ingested.outcomes {
                     outcomes[index] = outcome;
                 }
-                for (event, reason) in ingested.mistakes {
-                    self.report_reused_id(&event, &reason);
+                for (event, line) in ingested.mistakes {
+                    self.count_reused_id(&event);
+                    line.write();
                 }
                 dead_letters.clear();
                 rest.drain(..ingested.events);
@@ -304,13 +367,14 @@ fn count(outcomes: &[Outcome]) -> MinuteCounts {
         }
     }
     let counts = MinuteCounts::of(outcomes);
-    for (outcome, n) in [
-        ("applied", counts.applied),
-        ("duplicate", counts.duplicate),
-        ("refused", counts.refused),
-        ("dead", counts.dead),
-        ("deferred", counts.deferred),
-    ] {
+    let numbers = [
+        counts.applied,
+        counts.duplicate,
+        counts.refused,
+        counts.dead,
+        counts.deferred,
+    ];
+    for (outcome, n) in OUTCOMES.into_iter().zip(numbers) {
         if n > 0 {
             metrics::counter!("tenure_events_total", "outcome" => outcome).increment(n);
         }

@@ -13,10 +13,12 @@ mod activity;
 mod backfill;
 mod blocking;
 mod breaker;
+mod busiest;
 mod cached;
 mod clearance;
 mod conflict_retry;
 mod correct_ahead;
+mod counters;
 mod dead_letters;
 mod decide;
 mod deferred;
@@ -68,6 +70,7 @@ pub use activity::MinuteCounts;
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
+pub use counters::declare_counters;
 pub use dead_letters::{
     DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, origin_kind,
     reason_kind,
@@ -120,10 +123,13 @@ pub use crate::config::OnSilence;
 use crate::clock::Clock;
 use crate::domain::{Actions, Policies, Policy};
 use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
+use crate::traces::Traces;
 use crate::vitals::Vitals;
 use crate::wire::SchemaUris;
+use busiest::BusiestSources;
 use cached::Cached;
 use clearance::Clearance;
+use ingest::RefusalLog;
 use relay_lag::RelayLag;
 use sources::Arrivals;
 use warnings::WarnedSources;
@@ -164,6 +170,10 @@ pub struct Engine {
     vitals: Vitals,
     activity: activity::Activity,
     depths: queue_depths::QueueDepths,
+    busiest: BusiestSources,
+    refusal_log: RefusalLog,
+    /// None: traces are off.
+    traces: Option<Arc<Traces>>,
     /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
@@ -235,6 +245,9 @@ impl Engine {
             vitals: Vitals::default(),
             activity: activity::Activity::default(),
             depths: queue_depths::QueueDepths::default(),
+            busiest: BusiestSources::default(),
+            refusal_log: RefusalLog::default(),
+            traces: None,
             probing: Mutex::default(),
         };
         // Fails at once if the store is unavailable.
@@ -275,6 +288,19 @@ impl Engine {
     pub fn with_checkpoints(mut self, spacing: CheckpointSpacing) -> Self {
         self.spacing = spacing;
         self
+    }
+
+    /// Sets where spans are made.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Arc<Traces>>) -> Self {
+        self.traces = traces;
+        self
+    }
+
+    /// None: traces are off.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Traces> {
+        self.traces.as_deref()
     }
 
     #[must_use]

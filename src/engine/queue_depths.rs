@@ -1,4 +1,4 @@
-//! How many messages wait in the queue of each lane, as this process has counted them last.
+//! How many messages wait in each queue that this process consumes, as it has counted them last.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,12 +16,12 @@ pub struct QueueDepth {
     pub counted_at: DateTime<Utc>,
 }
 
-/// The last count of each lane, in memory.
+/// The last count of each queue, in memory.
 #[derive(Debug, Default)]
 pub(super) struct QueueDepths(Mutex<BTreeMap<String, QueueDepth>>);
 
 impl Engine {
-    /// Records how many messages wait in the queues of all lanes. A lane that is not among them is forgotten.
+    /// Records how many messages wait in all queues. A queue that is not among them is forgotten.
     pub fn note_depths(&self, counted: BTreeMap<String, u32>) {
         let counted_at = self.now();
         let counted = counted.into_iter().map(|(lane, messages)| {
@@ -31,7 +31,7 @@ impl Engine {
         *self.depths.0.lock().unwrap_or_else(PoisonError::into_inner) = counted.collect();
     }
 
-    /// How many messages wait in the queue of each lane. Only a process that is connected to the broker knows it.
+    /// How many messages wait in each queue. Only a process that is connected to the broker knows it.
     #[must_use]
     pub fn queue_depths(&self) -> BTreeMap<String, QueueDepth> {
         let depths = self.depths.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! The state of each sweep, as the command line and the console show it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -36,6 +37,16 @@ impl SweepState {
 }
 
 impl Engine {
+    /// How long ago a worker last finished a run of a sweep that left nothing undone. None: there is no such run.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn sweep_success_age(&self, sweep: Sweep) -> Result<Option<Duration>, StoreError> {
+        let last = self.store.last_done_run(sweep).await?;
+        let finished = last.and_then(|run| run.finished_at);
+        Ok(finished.map(|at| (self.now() - at).to_std().unwrap_or_default()))
+    }
+
     /// The state of each sweep that has a schedule, in the order of the rules.
     ///
     /// # Errors

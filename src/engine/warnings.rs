@@ -1,5 +1,5 @@
-//! Reports mistakes of sources: unknown fields, and ids that a source used twice. In a metric by source, and from time to time in
-//! the log.
+//! Reports mistakes of sources: unknown fields, and ids that a source used twice. In a metric by source, and unknown fields from
+//! time to time in the log.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::wire::Decoded;
 /// series and an entry in memory for as long as the worker runs.
 const MOST_SOURCES: usize = 50;
 /// Stands for all other sources.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// The time between two lines in the log about one source.
 const LOG_EVERY: Duration = Duration::from_mins(10);
 
@@ -63,20 +63,10 @@ impl Engine {
         }
     }
 
-    /// Counts an event that became a dead letter because its source gave it the id of another event, and logs the first one of its
-    /// source and one every ten minutes after that.
-    pub(super) fn report_reused_id(&self, event: &Event, reason: &str) {
-        let (source, is_logged) = self.careless.note(&event.source, self.watch.elapsed());
+    /// Counts an event that became a dead letter because its source gave it the id of another event.
+    pub(super) fn count_reused_id(&self, event: &Event) {
+        let (source, _) = self.careless.note(&event.source, self.watch.elapsed());
         metrics::counter!("tenure_reused_ids_total", "source" => source).increment(1);
-        if is_logged {
-            tracing::warn!(
-                event.source = &*event.source,
-                event.id = &*event.id,
-                event.kind = event.kind.type_name(),
-                why = reason,
-                "an event has the id of another event and became a dead letter; `tenure_reused_ids_total` counts such events"
-            );
-        }
     }
 }
 

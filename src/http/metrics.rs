@@ -1,7 +1,7 @@
 //! `/metrics` in the Prometheus text format. Gauges of the store are refreshed on request.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,11 +9,14 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::Api;
 use super::error::ErrorBody;
-use crate::store::Census;
+use super::{Api, openapi};
+use crate::domain::Sweep;
+use crate::store::{Census, Connections};
+use crate::telemetry;
 
 /// How long gauges of the store are reused, so that several Prometheus servers cause no more load than one.
 const FRESH_FOR: Duration = Duration::from_secs(5);
@@ -29,6 +32,8 @@ pub(super) struct Metrics {
     count_at: Arc<Mutex<Option<Instant>>>,
     /// Facets and statuses reported so far, to report 0 for one that no longer has clients.
     shown: Arc<std::sync::Mutex<BTreeSet<(&'static str, String)>>>,
+    /// When this worker started.
+    started: Instant,
     /// Set if a relay publishes the journal; otherwise its backlog means nothing.
     relayed: OnceLock<()>,
 }
@@ -40,6 +45,7 @@ impl Metrics {
             asked: Mutex::default(),
             count_at: Arc::default(),
             shown: Arc::default(),
+            started: Instant::now(),
             relayed: OnceLock::new(),
         }
     }
@@ -58,7 +64,16 @@ impl Api {
             return;
         }
         let relayed = self.metrics.relayed.get().is_some();
+        if let Ok(engine) = self.engine() {
+            show_connections(engine.store().connections());
+        }
+        let running_for = self.metrics.started.elapsed();
         let answered = self.run_detached(move |engine| async move {
+            for sweep in Sweep::ALL {
+                let age = engine.sweep_success_age(sweep).await?.unwrap_or(running_for);
+                metrics::gauge!("tenure_sweep_success_age_seconds", "sweep" => sweep.as_str())
+                    .set(age.as_secs_f64());
+            }
             if relayed {
                 let backlog = engine.store().count_unpublished().await?;
                 gauge("tenure_relay_backlog", backlog);
@@ -114,8 +129,51 @@ impl Api {
 )]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> impl IntoResponse {
     api.refresh().await;
+    telemetry::read_process();
+    let mut text = api.metrics.handle.render();
+    if let Ok(engine) = api.engine() {
+        text.push_str(&telemetry::render_events_by_source(engine.events_by_source()));
+    }
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, api.metrics.handle.render())
+    (content_type, text)
+}
+
+fn show_connections(connections: Connections) {
+    for (state, open) in [("in_use", connections.in_use), ("idle", connections.idle)] {
+        metrics::gauge!("tenure_store_connections", "state" => state).set(float(whole(open)));
+    }
+    gauge("tenure_store_connections_max", whole(connections.max));
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// As [`declare`], once for each process.
+pub(super) fn declare_once() {
+    static DECLARED: Once = Once::new();
+    DECLARED.call_once(|| declare(&openapi::document()));
+}
+
+/// Declares the counters of requests for every response of every operation in the OpenAPI document.
+fn declare(document: &Value) {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    for (path, operations) in paths {
+        let _ = metrics::histogram!("tenure_http_request_duration_seconds", "route" => path.clone());
+        for (method, operation) in operations.as_object().into_iter().flatten() {
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            for (status, _) in responses.filter(|(status, _)| status.parse::<u16>().is_ok()) {
+                metrics::counter!(
+                    "tenure_http_requests_total",
+                    "method" => method.to_uppercase(), "route" => path.clone(), "status" => status.clone()
+                )
+                .increment(0);
+            }
+        }
+    }
+    for kind in ["poll", "stream"] {
+        metrics::gauge!("tenure_feed_readers", "kind" => kind).increment(0);
+    }
 }
 
 fn show_census(census: &Census, shown: &std::sync::Mutex<BTreeSet<(&'static str, String)>>) {

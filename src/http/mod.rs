@@ -169,8 +169,9 @@ async fn error_pages(State(api): State<Arc<Api>>, request: Request, next: Next) 
 
 impl Api {
     #[must_use]
-    pub fn new(settings: &HttpSettings, limits: Limits, metrics: PrometheusHandle) -> Arc<Self> {
+    pub fn new(settings: &HttpSettings, limits: Limits, handle: PrometheusHandle) -> Arc<Self> {
         let max_connections = server::connection_limit(settings.max_connections);
+        metrics::declare_once();
         Arc::new(Self {
             engine: OnceLock::new(),
             waits: RwLock::default(),
@@ -198,7 +199,7 @@ impl Api {
             stopping: CancellationToken::new(),
             timeout: settings.timeout,
             snapshot_timeout: settings.snapshot_timeout,
-            metrics: metrics::Metrics::new(metrics),
+            metrics: metrics::Metrics::new(handle),
             tasks: TaskTracker::new(),
         })
     }

@@ -128,8 +128,8 @@ pub(super) fn connection_limit(configured: usize) -> usize {
     let limit = configured.min(available.max(MIN_CONNECTIONS));
     if limit < configured {
         tracing::warn!(
-            configured,
-            limit,
+            http.max_connections = configured,
+            http.connections = limit,
             "HTTP accepts fewer connections than `http.max_connections`, half of the open file limit; raise that limit \
              (`ulimit -n`)"
         );

@@ -171,7 +171,7 @@ async fn reject(api: &Api, peer: IpAddr, found: Option<&AccessToken>) -> Result<
     if !api.throttle.fail(peer, Instant::now()) {
         return Ok(());
     }
-    tracing::warn!(%peer, "a sign-in failed");
+    tracing::warn!(http.peer = %peer, "a sign-in failed");
     let who = found.map_or_else(String::new, |token| token.name.to_string());
     let authority = authority(&who);
     api.run_detached(move |engine| async move {

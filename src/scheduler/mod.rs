@@ -24,41 +24,32 @@ pub use ticks::TickerError;
 
 use crate::config::{Schedule, SweepSettings};
 use crate::domain::Sweep;
+use crate::domain::text_enum::text_enum;
 use crate::engine::Engine;
 use crate::store::{HaltKind, StoreError};
 
-/// The result of considering a tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TickOutcome {
-    /// The sweep ran, to its end or until a halt.
-    Ran,
-    /// The sweep ran and skipped due timers; the tick is considered again soon.
-    HeldBack,
-    /// A worker had finished the run already.
-    AlreadyDone,
-    /// A pause or a trip stops the sweep.
-    Halted,
-    /// The clock is ahead; the tick is considered again until it is right.
-    ClockAhead,
-    /// The run failed; the tick is considered again after a pause.
-    Failed,
+text_enum! {
+    /// The result of considering a tick.
+    pub enum TickOutcome {
+        /// The sweep ran, to its end or until a halt.
+        Ran = "ran",
+        /// The sweep ran and skipped due timers; the tick is considered again soon.
+        HeldBack = "held_back",
+        /// A worker had finished the run already.
+        AlreadyDone = "already_done",
+        /// A pause or a trip stops the sweep.
+        Halted = "halted",
+        /// The clock is ahead; the tick is considered again until it is right.
+        ClockAhead = "clock_ahead",
+        /// The run failed; the tick is considered again after a pause.
+        Failed = "failed",
+    }
 }
 
 impl TickOutcome {
     /// Whether the tick is not considered again.
     fn is_final(self) -> bool {
         matches!(self, Self::Ran | Self::AlreadyDone | Self::Halted)
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ran => "ran",
-            Self::HeldBack => "held_back",
-            Self::AlreadyDone => "already_done",
-            Self::Halted => "halted",
-            Self::ClockAhead => "clock_ahead",
-            Self::Failed => "failed",
-        }
     }
 }
 
@@ -91,6 +82,7 @@ pub struct Scheduler {
 impl Scheduler {
     #[must_use]
     pub fn new(engine: Arc<Engine>, settings: &SweepSettings, worker: String) -> Arc<Self> {
+        report::declare(settings.schedules.keys().copied());
         Arc::new(Self {
             started: engine.clock().elapsed(),
             engine,

@@ -9,6 +9,37 @@ use crate::domain::Sweep;
 use crate::engine::SweepReport;
 use crate::store::{HaltKind, RunStatus};
 
+/// Declares the metrics of these sweeps: a counter that appears with its first run hides that run from `increase`.
+pub(super) fn declare(sweeps: impl Iterator<Item = Sweep>) {
+    for sweep in sweeps {
+        let name = sweep.as_str();
+        for status in RunStatus::ALL {
+            if status != RunStatus::Running {
+                let status = status.as_str();
+                metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status)
+                    .increment(0);
+            }
+        }
+        for outcome in TickOutcome::ALL {
+            let labels = [("sweep", name), ("outcome", outcome.as_str())];
+            metrics::counter!("tenure_sweep_ticks_total", &labels).increment(0);
+        }
+        for counter in [
+            "tenure_sweep_examined_total",
+            "tenure_sweep_changed_total",
+            "tenure_sweep_failed_total",
+            "tenure_sweep_changes_total",
+        ] {
+            metrics::counter!(counter, "sweep" => name).increment(0);
+        }
+        let _ = metrics::histogram!("tenure_sweep_duration_seconds", "sweep" => name);
+        metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).increment(0);
+        for kind in HaltKind::ALL {
+            metrics::gauge!("tenure_sweep_halted", "sweep" => name, "why" => kind.as_str()).increment(0);
+        }
+    }
+}
+
 /// Records a run in the metrics. `report` is none for a run that failed.
 pub(super) fn record(
     sweep: Sweep,

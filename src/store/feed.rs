@@ -482,11 +482,15 @@ mod tests {
             has_line,
         };
         let beginning = FeedCursor::beginning(5);
-        let pruned = Some(FeedGap::Pruned {
-            before: DateTime::from_timestamp(100, 0).unwrap(),
-        });
+        let pruned_to = |end| {
+            Some(FeedGap::Pruned {
+                before: DateTime::from_timestamp(100, 0).unwrap(),
+                end,
+            })
+        };
         let restored = Some(FeedGap::Restored);
         let seventh = Some(place(5, 7, 50));
+        let (pruned, pruned_by_another) = (pruned_to(seventh), pruned_to(None));
         for (state, after, gap) in [
             (state(false, false, None), beginning, None),
             (state(false, true, seventh), beginning, pruned),
@@ -506,9 +510,9 @@ mod tests {
             // A later line that retention has not removed.
             (state(false, true, seventh), place(5, 8, 60), restored),
             // An earlier version has pruned, and did not note the last line.
-            (state(false, true, None), place(5, 8, 50), pruned),
+            (state(false, true, None), place(5, 8, 50), pruned_by_another),
             (state(false, true, None), place(5, 9, 50), None),
-            (state(false, true, None), place(4, 9, 50), pruned),
+            (state(false, true, None), place(4, 9, 50), pruned_by_another),
             (state(false, true, None), place(5, 8, 200), restored),
         ] {
             assert_eq!(state.gap(&after), gap, "{after:?}");

@@ -76,7 +76,7 @@ pub use transfer::{
     MovedClosing, MovedDeadLetter, MovedEndpoint, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay,
     MovedRow, MovedRun, MovedStatement, MovedTouches, Record, Transfer,
 };
-pub use upkeep::Upkeep;
+pub use upkeep::{Connections, Upkeep};
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
 pub use webhooks::{
     DeliveryProgress, Endpoint, EndpointChange, EndpointFieldError, EndpointFilter, EndpointOrigin,

@@ -32,6 +32,15 @@ pub enum RetentionTarget {
 }
 
 impl RetentionTarget {
+    /// One of each, with any parameters.
+    pub const ALL: [Self; 5] = [
+        Self::DeadLetters,
+        Self::SweepRuns { keep: 0 },
+        Self::Journal,
+        Self::Accesses,
+        Self::Audit,
+    ];
+
     #[must_use]
     pub fn table(self) -> &'static str {
         match self {

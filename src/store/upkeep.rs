@@ -6,6 +6,15 @@ use chrono::{DateTime, Utc};
 use super::Result;
 use super::schema::SchemaState;
 
+/// The connections of a store, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    pub in_use: usize,
+    pub idle: usize,
+    /// The most that the pool opens.
+    pub max: usize,
+}
+
 /// Migrates, checks and closes a store.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
@@ -31,6 +40,9 @@ pub trait Upkeep: Send + Sync + 'static {
     /// [`super::StoreError::Outdated`] when a newer version has migrated the tables beyond what this program can write;
     /// [`super::StoreError::Replaced`] when another file has replaced the open one under its name.
     async fn check_writer(&self) -> Result<()>;
+
+    /// The connections of the pool at this moment.
+    fn connections(&self) -> Connections;
 
     /// Closes all connections, after the calls in progress.
     async fn close(&self);

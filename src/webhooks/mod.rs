@@ -46,6 +46,7 @@ pub async fn run(
         engine: engine.clone(),
         end: end.clone(),
         running: BTreeMap::new(),
+        declared: BTreeSet::new(),
         disabled: BTreeSet::new(),
         leads: false,
         looks: 0,
@@ -92,6 +93,8 @@ struct Deliveries {
     /// The end of the journal.
     end: watch::Sender<Cursor>,
     running: BTreeMap<String, Running>,
+    /// The endpoints that have metrics.
+    declared: BTreeSet<String>,
     /// The endpoints that were disabled when they were last looked at.
     disabled: BTreeSet<String>,
     leads: bool,
@@ -172,9 +175,13 @@ impl Deliveries {
         }
         let disabled = |endpoint: &&Endpoint| endpoint.status == EndpointStatus::Disabled;
         for endpoint in endpoints {
+            if self.declared.insert(endpoint.name.clone()) {
+                metrics::declare(&endpoint.name);
+            }
             ::metrics::gauge!(metrics::DISABLED, "endpoint" => endpoint.name.clone())
                 .set(u8::from(disabled(&endpoint)));
         }
+        self.declared.retain(|name| names.contains(name.as_str()));
         self.disabled = endpoints
             .iter()
             .filter(disabled)

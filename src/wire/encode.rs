@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{SchemaFamily, SchemaUris};
+use super::{SchemaFamily, SchemaUris, TraceContext};
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::time::rfc3339;
 use crate::domain::{Actor, Cause, Change, Corrector, Event, EventKind};
@@ -58,6 +58,10 @@ struct ChangeEnvelope<'a> {
     subject: &'a str,
     time: String,
     partitionkey: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
     datacontenttype: &'static str,
     dataschema: String,
     data: ChangeData<'a>,
@@ -98,6 +102,16 @@ pub fn id_of_change(epoch: i64, sequence: i64) -> String {
 /// Never: every part of a change is serializable.
 #[must_use]
 pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris) -> Vec<u8> {
+    traced_change(epoch, line, schemas, None)
+}
+
+/// As [`change`], of a change that belongs to a trace.
+pub(crate) fn traced_change(
+    epoch: i64,
+    line: &Recorded,
+    schemas: &SchemaUris,
+    trace: Option<&TraceContext>,
+) -> Vec<u8> {
     let entry = &line.entry;
     let subject = entry.key.to_string();
     let envelope = ChangeEnvelope {
@@ -108,6 +122,8 @@ pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris) -> Vec<u8> {
         subject: &subject,
         time: rfc3339(entry.time),
         partitionkey: &subject,
+        traceparent: trace.map(TraceContext::traceparent),
+        tracestate: trace.map(|trace| &*trace.state).filter(|state| !state.is_empty()),
         datacontenttype: "application/json",
         dataschema: schemas.data(SchemaFamily::Changes, entry.change.kind().as_str()),
         data: ChangeData {

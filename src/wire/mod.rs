@@ -18,6 +18,7 @@ mod batch;
 mod data;
 mod dataschema;
 mod decode;
+mod described;
 mod encode;
 mod error;
 mod explain;
@@ -25,6 +26,7 @@ mod headers;
 mod members;
 mod structured;
 mod text;
+mod trace;
 mod unknown_fields;
 pub mod webhook;
 
@@ -37,12 +39,15 @@ use crate::domain::Event;
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use dataschema::{SCHEMAS_PATH, SchemaFamily, SchemaUris};
 pub use decode::{Message, dead_event, plain};
+pub use described::Described;
+pub(crate) use encode::traced_change;
 pub use encode::{change, change_id, event, id_of_change};
 pub use error::EventError;
 pub use explain::JsonError;
 pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
 pub use members::Members;
+pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use unknown_fields::Warning;
 
 #[cfg(doc)]

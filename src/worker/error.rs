@@ -10,6 +10,7 @@ use crate::http;
 use crate::scheduler::TickerError;
 use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
+use crate::traces::ExportError;
 use crate::webhooks::SenderError;
 
 /// Why a worker ended.
@@ -34,6 +35,8 @@ pub enum WorkerError {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Webhooks(#[from] SenderError),
+    #[error(transparent)]
+    Traces(#[from] ExportError),
     #[error("a task of the worker panicked: {0}; this is a bug: report it with the log")]
     Panic(#[source] JoinError),
     #[error(
@@ -55,7 +58,8 @@ impl WorkerError {
         match self {
             Self::Telemetry(TelemetryError::Filter { .. })
             | Self::Broker(BrokerError::Settings(_))
-            | Self::Webhooks(_) => true,
+            | Self::Webhooks(_)
+            | Self::Traces(_) => true,
             Self::Store { source, .. } => source.is_of_settings(),
             _ => false,
         }

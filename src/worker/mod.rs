@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use error::WorkerError;
@@ -24,15 +25,16 @@ pub use policy::{backfill_everywhere, notice};
 pub use store::{join, open_store};
 
 use crate::broker::{self, BrokerState};
-use crate::config::Settings;
+use crate::config::{Settings, TelemetrySettings};
 use crate::console;
-use crate::engine::Engine;
+use crate::engine::{Engine, declare_counters};
 use crate::http::{self, Api};
 use crate::interval::Interval;
 use crate::scheduler::{Retention, Scheduler};
 use crate::signals;
 use crate::store::Store;
 use crate::telemetry;
+use crate::traces::{self, Traces};
 use supervise::Supervisor;
 
 /// How long the store's connections may take to close.
@@ -129,21 +131,58 @@ struct Worker {
     supervisor: Supervisor,
     /// Where it listens. None: no HTTP.
     address: Option<SocketAddr>,
+    /// None: traces are off.
+    tracing: Option<Tracing>,
+}
+
+/// Traces, and the task that sends them. It outlives all others, which make spans to their end.
+struct Tracing {
+    traces: Arc<Traces>,
+    stop: CancellationToken,
+    exporting: JoinHandle<()>,
+}
+
+impl Tracing {
+    fn start(settings: &TelemetrySettings) -> Result<Option<Self>, WorkerError> {
+        let Some((traces, export)) = Traces::start(settings)? else {
+            return Ok(None);
+        };
+        let stop = CancellationToken::new();
+        let exporting = tokio::spawn(export.run(stop.clone()));
+        Ok(Some(Self {
+            traces,
+            stop,
+            exporting,
+        }))
+    }
+
+    /// Sends the last spans, within a few seconds.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.exporting.await {
+            tracing::error!(%error, "the export of traces failed; this is a bug: report it with the log");
+        }
+    }
 }
 
 impl Worker {
     /// Listens at once, so that `/readyz` can answer that the worker waits for the store.
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
+        declare_counters();
+        traces::declare_counters();
+        ::metrics::gauge!("tenure_policy_held_back").set(0);
         let api = Api::new(&settings.http, settings.events, metrics.clone());
         if settings.http.console {
             api.mount(console::pages(&settings));
         }
+        let tracing = Tracing::start(&settings.telemetry)?;
         let mut worker = Self {
             api,
             supervisor: Supervisor::new(stop),
             settings,
             address: None,
+            tracing,
         };
         if let Some(address) = worker.settings.http.listen {
             let listener = http::bind(address).await?;
@@ -175,7 +214,8 @@ impl Worker {
     }
 
     async fn wait_for_engine(&self, store: Arc<dyn Store>) -> Result<Option<Arc<Engine>>, WorkerError> {
-        store::wait_for_engine(store, &self.settings, &self.api, self.supervisor.stop()).await
+        let traces = self.tracing.as_ref().map(|tracing| tracing.traces.clone());
+        store::wait_for_engine(store, &self.settings, &self.api, traces, self.supervisor.stop()).await
     }
 
     /// Opens every entry point and starts every task.
@@ -201,8 +241,9 @@ impl Worker {
 
     fn probe(&mut self, engine: &Arc<Engine>) {
         let engine = engine.clone();
-        self.supervisor.spawn("probe", |stop| async move {
-            store::probe_regularly(engine, stop).await;
+        let has_lanes = self.settings.broker.url.is_some();
+        self.supervisor.spawn("probe", move |stop| async move {
+            store::probe_regularly(engine, has_lanes, stop).await;
             Ok(())
         });
     }
@@ -304,7 +345,11 @@ impl Worker {
 
     /// Waits until the worker is stopped or a task fails, then for the work in progress.
     async fn finish(self) -> Result<(), WorkerError> {
-        self.supervisor.finish(self.settings.shutdown.timeout).await
+        let finished = self.supervisor.finish(self.settings.shutdown.timeout).await;
+        if let Some(tracing) = self.tracing {
+            tracing.end().await;
+        }
+        finished
     }
 }
 

@@ -2,7 +2,7 @@
 //! written.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::interval::Interval;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::traces::Traces;
 use crate::wire::SchemaUris;
 
 /// The interval at which a worker checks that it may still write. Until it notices that it may not, the store refuses each
@@ -57,7 +58,8 @@ pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, 
         .on_silence(settings.sources.on_silence)
         .with_actions(settings.actions.clone())
         .with_schemas(SchemaUris::new(settings.http.public_url.as_deref()))
-        .with_access_log(settings.access_log);
+        .with_access_log(settings.access_log)
+        .with_refusal_log(settings.log.refusals_per_minute);
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {
@@ -71,16 +73,17 @@ pub(super) async fn wait_for_engine(
     store: Arc<dyn Store>,
     settings: &Settings,
     api: &Api,
+    traces: Option<Arc<Traces>>,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Engine>>, WorkerError> {
     let url = settings.store.url.to_string();
     let mut backoff = Backoff::default();
     loop {
-        let (store, settings) = (store.clone(), settings.clone());
+        let (store, settings, traces) = (store.clone(), settings.clone(), traces.clone());
         // In a task of its own: a server that does not answer must not delay a stop.
         let opening = tokio::spawn(async move {
             store.migrate().await?;
-            let engine = join(store, &settings).await?;
+            let engine = join(store, &settings).await?.with_traces(traces);
             register_lanes(&engine, &settings).await?;
             engine.expect_sources(&settings.sources.expected).await?;
             engine.record_access_log().await?;
@@ -119,14 +122,32 @@ async fn register_lanes(engine: &Engine, settings: &Settings) -> Result<(), Stor
 }
 
 /// Writes to the store at an interval, so that readiness reports a store that cannot be written before an event has to be
-/// written.
-pub(super) async fn probe_regularly(engine: Arc<Engine>, stop: CancellationToken) {
+/// written. Logs when the store stops and starts to accept writes, unless lanes do that.
+pub(super) async fn probe_regularly(engine: Arc<Engine>, has_lanes: bool, stop: CancellationToken) {
     let mut interval = Interval::new(PROBE_EVERY, &stop);
+    let mut away_since: Option<Instant> = None;
     while interval.tick().await {
         // In a task of its own: a store that does not answer must not delay a stop.
         let prober = engine.clone();
         let probe = tokio::spawn(async move { prober.probe().await });
         stop.run_until_cancelled(probe).await;
+        match (engine.cannot_write(), away_since) {
+            (Some(why), None) if !has_lanes => {
+                away_since = Some(Instant::now());
+                tracing::warn!(
+                    why,
+                    "the store accepts no writes; requests that need it get 503 until it does"
+                );
+            }
+            (None, Some(since)) => {
+                away_since = None;
+                tracing::info!(
+                    store.away_seconds = since.elapsed().as_secs(),
+                    "the store accepts writes again"
+                );
+            }
+            _ => {}
+        }
     }
 }
 

@@ -12,14 +12,15 @@ use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditRecord, Batch, BatchLimits,
     BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter, ClientSearch,
-    ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor, DeadLetterFilter,
-    DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill, DeliveryProgress,
-    Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
-    FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
-    Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement, Published, Record,
-    Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts,
-    RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored,
-    SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
+    ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Connections, Cursor,
+    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
+    DeliveryProgress, Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets,
+    Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes,
+    ListPosition, Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement,
+    Published, Record, Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention,
+    RetentionTarget, RunCounts, RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store,
+    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
+    Verification, Webhooks,
 };
 use tokio::sync::mpsc;
 
@@ -355,6 +356,10 @@ delegate! {
         {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
+            }
+
+            fn connections(&self) -> Connections {
+                self.inner.connections()
             }
 
             async fn close(&self) {

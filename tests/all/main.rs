@@ -28,6 +28,7 @@ mod installing;
 mod laws;
 mod lifecycles;
 mod moving;
+mod observability;
 mod operations;
 mod oracle;
 mod outages;

@@ -27,10 +27,10 @@ fn declared() -> Vec<(String, String)> {
     rows.collect()
 }
 
-/// The words that look like names of metrics of Tenure.
+/// The words that look like names of metrics.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| word.starts_with("tenure_"))
+        .filter(|word| word.starts_with("tenure_") || word.starts_with("process_"))
         .collect()
 }
 
@@ -133,22 +133,31 @@ fn promtool_accepts_the_alerts_and_their_unit_tests() {
     }
 }
 
-#[test]
-fn the_document_lists_every_metric() {
-    const BEGIN: &str = "<!-- metrics: begin -->\n";
-    const END: &str = "<!-- metrics: end -->";
+/// Compares a table in `docs/operations.md` with the code.
+fn check_table(name: &str, table: &str) {
+    let (begin, end) = (
+        format!("<!-- {name}: begin -->\n"),
+        format!("<!-- {name}: end -->"),
+    );
     let document = read("docs/operations.md");
-    let (head, rest) = document.split_once(BEGIN).expect("the begin of the table");
-    let (_, tail) = rest.split_once(END).expect("the end of the table");
-    let expected = format!("{head}{BEGIN}{}{END}{tail}", tenure::telemetry::metrics_table());
+    let (head, rest) = document.split_once(&begin).expect("the begin of the table");
+    let (_, tail) = rest.split_once(&end).expect("the end of the table");
+    let expected = format!("{head}{begin}{table}{end}{tail}");
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(root().join("docs/operations.md"), &expected).expect("written");
         return;
     }
     assert!(
         document == expected,
-        "the metrics in docs/operations.md are out of date; run `{UPDATE}=1 cargo test --test all operations::`"
+        "the {name} in docs/operations.md are out of date; run `{UPDATE}=1 cargo test --test all operations::the_document`"
     );
+}
+
+/// In one test: both tables are in one file.
+#[test]
+fn the_document_lists_every_metric_and_every_field_of_the_log() {
+    check_table("metrics", &tenure::telemetry::metrics_table());
+    check_table("log fields", &tenure::telemetry::log_fields_table());
 }
 
 /// A folder with a socket that stands for systemd's.

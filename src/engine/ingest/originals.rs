@@ -3,6 +3,7 @@
 
 use crate::domain::Event;
 use crate::store::DeadLetter;
+use crate::traces::{BatchTrace, Child};
 use crate::wire;
 
 /// Makes a dead letter of the message at a place in the batch, with a reason.
@@ -18,9 +19,16 @@ pub(super) struct Originals<'a> {
     pub make_dead: Option<MakeDead<'a>>,
     /// Two events of the batch have one source and id.
     pub has_namesakes: bool,
+    /// The spans of the batch. None: traces are off.
+    pub trace: Option<&'a BatchTrace>,
 }
 
 impl Originals<'_> {
+    /// Begins a span of work for the whole batch.
+    pub fn span(&self, name: &'static str) -> Option<Child> {
+        self.trace.map(|trace| trace.child(name))
+    }
+
     /// The message of an event as a dead letter.
     pub fn dead(&self, place: usize, event: &Event, reason: &str) -> DeadLetter {
         match self.make_dead {

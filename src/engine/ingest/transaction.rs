@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
-use super::{Engine, Ingested, Originals, Outcome};
+use super::{DeadLine, Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
@@ -63,9 +63,11 @@ impl Engine {
         for number in 1..=limits.parts {
             let rest = &transaction.events[ingested.events..];
             let part = &rest[..rest.len().min(limits.events_per_part)];
+            let deciding = transaction.originals.span("decide");
             let (mut commit, of_part) = self
                 .plan_part(batch.as_mut(), part, transaction, context.as_ref())
                 .await?;
+            drop(deciding);
             if !of_part.long.is_empty() {
                 batch.rollback().await?;
                 return Ok(of_part);
@@ -85,6 +87,7 @@ impl Engine {
             }
             is_empty &= commit.is_empty();
             lines += commit.journal.len();
+            let _writing = transaction.originals.span("commit");
             if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
                     batch.rollback().await?;
@@ -140,11 +143,13 @@ impl Engine {
         for (place, outcome) in places.into_iter().zip(outcomes) {
             ingested.outcomes.push((place, outcome));
         }
-        let dead_letter = |(place, reason): (&usize, &String)| {
+        for (place, reason) in &known.mistakes {
             let (in_batch, event) = &part[*place];
-            transaction.originals.dead(*in_batch, event, reason)
-        };
-        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
+            let dead_letter = transaction.originals.dead(*in_batch, event, reason);
+            let line = DeadLine::of(&dead_letter);
+            ingested.mistakes.push((event.clone(), line));
+            commit.dead_letters.push(dead_letter);
+        }
         Ok((commit, ingested))
     }
 
@@ -222,7 +227,6 @@ impl NewEvents {
             if let Some(reason) = known.mistakes.get(&in_part) {
                 let outcome = Outcome::Dead(reason.clone());
                 new.ingested.outcomes.push((*in_batch, outcome));
-                new.ingested.mistakes.push((event.clone(), reason.clone()));
             } else if known.duplicates.contains(&in_part) {
                 new.ingested.outcomes.push((*in_batch, Outcome::Duplicate));
             } else {

@@ -72,7 +72,7 @@ impl Servers {
                 Ok(Ok((connection, true))) => {
                     if self.preferred.swap(n, Ordering::Relaxed) != n {
                         tracing::info!(
-                            server = host.label,
+                            store.server = host.label,
                             "this server is writable; it is used from now on"
                         );
                     }

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::servers;
 use super::servers::{Refusal, Servers};
 use super::session::AT_ONCE;
-use crate::store::{Result, StoreError};
+use crate::store::{Connections, Result, StoreError};
 
 /// Pauses between attempts to connect. Each is twice the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -127,6 +127,16 @@ impl Sessions {
 
     pub fn servers(&self) -> &Servers {
         &self.0.servers
+    }
+
+    /// The sessions that are open.
+    pub fn connections(&self) -> Connections {
+        let idle = self.idle().len();
+        Connections {
+            in_use: self.0.count.load(Ordering::Relaxed).saturating_sub(idle),
+            idle,
+            max: self.0.most,
+        }
     }
 
     /// A session for statements outside of a transaction, with the error type of sqlx's pool.

@@ -11,7 +11,7 @@ use super::sessions::Need;
 use super::{PostgresStore, numbering, numbers, servers, suitable, tables};
 use crate::backoff::Backoff;
 use crate::store::schema::{Migrations, Purpose};
-use crate::store::{Result, SchemaState, StoreError, Upkeep, schema};
+use crate::store::{Connections, Result, SchemaState, StoreError, Upkeep, schema};
 
 /// How long [`Upkeep::ping`] waits for a writable session.
 const PING_WITHIN: Duration = Duration::from_secs(2);
@@ -23,6 +23,10 @@ const MIGRATION_ATTEMPTS: u32 = 7;
 impl Upkeep for PostgresStore {
     fn kind(&self) -> &'static str {
         "postgres"
+    }
+
+    fn connections(&self) -> Connections {
+        self.pool.connections()
     }
 
     async fn migrate(&self) -> Result<()> {
@@ -116,7 +120,7 @@ async fn migrate_despite_conflicts(
     for _ in 1..MIGRATION_ATTEMPTS {
         match migrate_on(connection, migrations, purpose).await {
             Err(StoreError::Conflict(why)) => {
-                tracing::info!(reason = %why, "the migration conflicted with a running worker; trying again");
+                tracing::info!(%why, "the migration conflicted with a running worker; trying again");
                 tokio::time::sleep(backoff.pause()).await;
             }
             done => return done,

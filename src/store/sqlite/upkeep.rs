@@ -7,14 +7,26 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteExecutor;
 use sqlx::{Connection, SqliteConnection};
 
-use super::{BEGIN, PATIENCE, SqliteStore, is_busy, numbers, private, probe, tables};
+use super::{BEGIN, PATIENCE, READERS, SqliteStore, is_busy, numbers, private, probe, tables};
 use crate::store::schema::Purpose;
-use crate::store::{Result, SchemaState, StoreError, Upkeep, pool, schema};
+use crate::store::{Connections, Result, SchemaState, StoreError, Upkeep, pool, schema};
 
 #[async_trait]
 impl Upkeep for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    /// Of the readers and the writer.
+    fn connections(&self) -> Connections {
+        let pools = [&self.readers, &self.writer];
+        let open: usize = pools.iter().map(|pool| pool.size() as usize).sum();
+        let idle: usize = pools.iter().map(|pool| pool.num_idle()).sum();
+        Connections {
+            in_use: open.saturating_sub(idle),
+            idle,
+            max: READERS as usize + 1,
+        }
     }
 
     async fn migrate(&self) -> Result<()> {

@@ -94,6 +94,11 @@ fn every_setting_reaches_its_field() {
         ("TENURE_RETENTION__JOURNAL", "400d"),
         ("TENURE_LOG__FORMAT", "json"),
         ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
+        ("TENURE_LOG__REFUSALS_PER_MINUTE", "60"),
+        ("TENURE_TELEMETRY__OTLP_ENDPOINT", "https://otlp.example.com/tenant"),
+        ("TENURE_TELEMETRY__OTLP_HEADERS", "Authorization=Basic%20eA, x-tenant=acme"),
+        ("TENURE_TELEMETRY__SERVICE_NAME", "billing"),
+        ("TENURE_TELEMETRY__SAMPLING_RATIO", "0.25"),
         ("TENURE_SHUTDOWN__TIMEOUT", "1m"),
         ("TENURE_WEBHOOKS__DELIVER", "false"),
         ("TENURE_WEBHOOKS__CONCURRENCY", "64"),
@@ -176,6 +181,20 @@ fn every_setting_reaches_its_field() {
     assert_eq!(retention.journal, Some(TimeDelta::days(400)));
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.log.level, "info,tenure::broker=debug");
+    assert_eq!(settings.log.refusals_per_minute, 60);
+    let telemetry = &settings.telemetry;
+    assert_eq!(
+        telemetry.endpoint.as_ref().unwrap().as_str(),
+        "https://otlp.example.com/tenant"
+    );
+    let headers: Vec<(&str, &str)> = telemetry
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.reveal()))
+        .collect();
+    assert_eq!(headers, [("authorization", "Basic%20eA"), ("x-tenant", "acme")]);
+    assert_eq!(telemetry.service_name, "billing");
+    assert!(telemetry.sampling_ratio.total_cmp(&0.25).is_eq());
     assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
 }
 

@@ -53,6 +53,32 @@ fn tenure_variables_override_database_url_and_amqp_url() {
 }
 
 #[test]
+fn variables_of_opentelemetry_set_where_traces_go_and_tenure_variables_override_them() {
+    let settings = load(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=s3cret"),
+        ("OTEL_SERVICE_NAME", "billing"),
+        ("TENURE_TELEMETRY__SERVICE_NAME", "tenure-eu"),
+    ])
+    .unwrap();
+    let telemetry = &settings.telemetry;
+    assert_eq!(
+        telemetry.endpoint.as_ref().unwrap().as_str(),
+        "http://collector:4318/"
+    );
+    assert_eq!(telemetry.headers[0].1.reveal(), "s3cret");
+    assert_eq!(telemetry.service_name, "tenure-eu");
+    assert!(!settings.redacted_toml().contains("s3cret"));
+    assert!(
+        load(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")])
+            .unwrap()
+            .telemetry
+            .endpoint
+            .is_none()
+    );
+}
+
+#[test]
 fn a_list_in_the_environment_may_have_the_syntax_of_a_file() {
     let settings = load(&[
         ("TENURE_HTTP__HOSTS", "[\"a.example\", '10.0.0.7']"),

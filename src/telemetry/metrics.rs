@@ -1,93 +1,25 @@
-//! Logs and metrics: where they go, and a description of every metric.
+//! Every metric with its description, and the recorder.
 
-use std::env::VarError;
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use metrics::Unit;
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use ::metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::config::{LogFormat, LogLevelError, LogSettings, log_directives};
-use crate::escape;
-
-/// Libraries that log more at `info` than an operator needs; `log.level` may name them.
-const QUIET: &str = "lapin=off,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
+use super::TelemetryError;
 
 /// From a millisecond, for batches, to a minute, for sweeps.
 const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 
+/// From milliseconds to a day: events may wait in a queue, and sources may send them late.
+const AGES: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0,
+];
+
 /// Messages in a batch.
 const MESSAGES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
-
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    #[error(
-        "invalid RUST_LOG \"{directives}\": {source}; expected {}. RUST_LOG overrides `log.level`",
-        LogLevelError::EXPECTED
-    )]
-    Filter {
-        directives: String,
-        source: LogLevelError,
-    },
-    #[error("the metrics recorder cannot be installed: {0}")]
-    Metrics(#[from] BuildError),
-}
-
-/// Sends logs to standard error from now on. Changes nothing if the process has a subscriber already.
-///
-/// # Errors
-/// When `RUST_LOG` is not a valid filter.
-pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let directives = match std::env::var("RUST_LOG") {
-        Ok(given) if !given.trim().is_empty() => {
-            log_directives(&given).map_err(|source| TelemetryError::Filter {
-                directives: given,
-                source,
-            })?
-        }
-        Err(VarError::NotUnicode(given)) => {
-            return Err(TelemetryError::Filter {
-                directives: given.to_string_lossy().into_owned(),
-                source: LogLevelError::NotUnicode,
-            });
-        }
-        Ok(_) | Err(VarError::NotPresent) => settings.level.clone(),
-    };
-    // Each directive was validated before.
-    let filter = EnvFilter::new(format!("{QUIET},{directives}"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    // An error means that the process has a subscriber already.
-    let _ = match settings.format {
-        LogFormat::Human => lines
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .fmt_fields(debug_fn(field).delimited(" "))
-            .try_init(),
-        LogFormat::Json => lines
-            .with_writer(|| escape::JsonLines(std::io::stderr()))
-            .json()
-            .flatten_event(true)
-            .try_init(),
-    };
-    Ok(())
-}
-
-/// Writes a field for people. Its value may contain foreign text, so it is escaped.
-fn field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
-    match field.name() {
-        "message" => {}
-        name if line.has_ansi_escapes() => write!(line, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
-        name => write!(line, "{name}=")?,
-    }
-    write!(escape::Visible(line.by_ref()), "{value:?}")
-}
 
 /// The metrics recorder of this process. The first call installs it.
 ///
@@ -102,12 +34,21 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
     let installed = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_messages".into()), &MESSAGES)?
+        .set_buckets_for_metric(Matcher::Prefix("tenure_event_to_".into()), &AGES)?
         .install_recorder()?;
     describe();
+    ::metrics::gauge!("tenure_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
     *handle = Some(installed.clone());
     Ok(installed)
 }
 
+/// Reads the metrics of the process, which change without its doing.
+pub fn read_process() {
+    metrics_process::Collector::default().collect();
+}
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Counter,
     Gauge,
@@ -188,6 +129,18 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "Access decisions by reason; access_enabled allows, all others deny (reason)",
     ),
+    (
+        Counter,
+        BY_SOURCE,
+        Unit::Count,
+        "Events by source, whatever their outcome: the 20 busiest sources, all others as `other`. A source counts from the moment at which it becomes one of the 20 (source)",
+    ),
+    (
+        Histogram,
+        "tenure_event_to_commit_seconds",
+        Unit::Seconds,
+        "Time from when an event happened, as its source says, to the commit of its outcome: applied or refused",
+    ),
     // broker
     (
         Counter,
@@ -233,9 +186,15 @@ const METRICS: &[Metric] = &[
     ),
     (
         Gauge,
+        "tenure_broker_queue_messages",
+        Unit::Count,
+        "Messages that wait in a queue and are not delivered yet (queue)",
+    ),
+    (
+        Gauge,
         "tenure_lane_lag_seconds",
         Unit::Seconds,
-        "Age of the last heartbeat that arrived through a lane (lane)",
+        "Age of the last heartbeat that arrived through a lane; 0 while heartbeats arrive on time (lane)",
     ),
     (
         Gauge,
@@ -266,6 +225,12 @@ const METRICS: &[Metric] = &[
         "tenure_relay_lag_seconds",
         Unit::Seconds,
         "Age of the oldest unpublished change; 0 if there is none",
+    ),
+    (
+        Histogram,
+        "tenure_event_to_publish_seconds",
+        Unit::Seconds,
+        "Time from when an event happened, as its source says, to the confirmed publication of a change that it caused; without corrections",
     ),
     // webhooks
     (
@@ -353,6 +318,12 @@ const METRICS: &[Metric] = &[
         Unit::Seconds,
         "Unix time when this worker last finished a run of a sweep (sweep)",
     ),
+    (
+        Gauge,
+        "tenure_sweep_success_age_seconds",
+        Unit::Seconds,
+        "Time since a worker last finished a run of a sweep that left nothing undone; if there is none, time since this worker started (sweep)",
+    ),
     // clock
     (
         Gauge,
@@ -386,6 +357,18 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "1 if the store was writable at the last scrape, else 0",
     ),
+    (
+        Gauge,
+        "tenure_store_connections",
+        Unit::Count,
+        "Connections to the store that are open (state: in_use, idle)",
+    ),
+    (
+        Gauge,
+        "tenure_store_connections_max",
+        Unit::Count,
+        "The most connections to the store that the pool opens",
+    ),
     (Gauge, "tenure_clients", Unit::Count, "Clients (facet, status)"),
     (Gauge, "tenure_log_events", Unit::Count, "Events in the log"),
     (
@@ -406,7 +389,83 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "Changes in the journal that RabbitMQ has not confirmed yet",
     ),
+    // traces
+    (
+        Counter,
+        "tenure_trace_spans_total",
+        Unit::Count,
+        "Spans by what became of them: exported, failed (the endpoint did not accept them) or dropped (the queue was full) (outcome)",
+    ),
+    // process
+    (
+        Gauge,
+        "tenure_build_info",
+        Unit::Count,
+        "1; the version of this program (version)",
+    ),
+    (
+        Counter,
+        "process_cpu_seconds_total",
+        Unit::Seconds,
+        "CPU time of the process, in whole seconds",
+    ),
+    (
+        Gauge,
+        "process_open_fds",
+        Unit::Count,
+        "Open file descriptors of the process",
+    ),
+    (
+        Gauge,
+        "process_max_fds",
+        Unit::Count,
+        "The most file descriptors that the process may open",
+    ),
+    (
+        Gauge,
+        "process_resident_memory_bytes",
+        Unit::Bytes,
+        "Memory of the process that is in RAM",
+    ),
+    (
+        Gauge,
+        "process_virtual_memory_bytes",
+        Unit::Bytes,
+        "Addresses that the process has reserved",
+    ),
+    (
+        Gauge,
+        "process_virtual_memory_max_bytes",
+        Unit::Bytes,
+        "The most addresses that the process may reserve",
+    ),
+    (
+        Gauge,
+        "process_start_time_seconds",
+        Unit::Seconds,
+        "Unix time when the process started",
+    ),
+    (Gauge, "process_threads", Unit::Count, "Threads of the process"),
 ];
+
+/// Events by source. `/metrics` writes it itself: its series come and go.
+const BY_SOURCE: &str = "tenure_source_events_total";
+
+/// Events by source in the Prometheus text format.
+#[must_use]
+pub fn render_events_by_source(counts: impl IntoIterator<Item = (String, u64)>) -> String {
+    let meaning = METRICS.iter().find(|(_, name, ..)| *name == BY_SOURCE);
+    let meaning = meaning.map_or("", |(_, _, _, meaning)| *meaning);
+    let mut text = format!("# HELP {BY_SOURCE} {meaning}\n# TYPE {BY_SOURCE} counter\n");
+    for (source, events) in counts {
+        let source = source
+            .replace('\\', r"\\")
+            .replace('"', "\\\"")
+            .replace('\n', r"\n");
+        let _ = writeln!(text, "{BY_SOURCE}{{source=\"{source}\"}} {events}");
+    }
+    text
+}
 
 /// Every metric as a Markdown table, for `docs/operations.md`.
 #[must_use]
@@ -426,9 +485,9 @@ pub fn metrics_table() -> String {
 fn describe() {
     for (kind, name, unit, meaning) in METRICS {
         match kind {
-            Counter => metrics::describe_counter!(*name, *unit, *meaning),
-            Gauge => metrics::describe_gauge!(*name, *unit, *meaning),
-            Histogram => metrics::describe_histogram!(*name, *unit, *meaning),
+            Counter => ::metrics::describe_counter!(*name, *unit, *meaning),
+            Gauge => ::metrics::describe_gauge!(*name, *unit, *meaning),
+            Histogram => ::metrics::describe_histogram!(*name, *unit, *meaning),
         }
     }
 }
@@ -438,7 +497,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::METRICS;
+    use super::{BY_SOURCE, METRICS};
 
     /// The names of metrics in the sources: every string that looks like one.
     fn used(folder: &Path, names: &mut BTreeSet<String>) {
@@ -446,7 +505,9 @@ mod tests {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 used(&path, names);
-            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("telemetry.rs") {
+            } else if path.extension().is_some_and(|end| end == "rs")
+                && !path.ends_with("telemetry/metrics.rs")
+            {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let found = text.split("\"tenure_").skip(1).filter_map(|rest| {
                     let name = rest.split('"').next()?;
@@ -461,8 +522,12 @@ mod tests {
     fn the_descriptions_match_the_metrics_in_the_code() {
         let mut names = BTreeSet::new();
         used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        // The metrics of the process come from a library, and this file itself has these two.
+        let is_elsewhere =
+            |name: &str| name.starts_with("process_") || [BY_SOURCE, "tenure_build_info"].contains(&name);
         let described: BTreeSet<_> = METRICS.iter().map(|(_, name, ..)| (*name).to_owned()).collect();
-        assert_eq!(names, described);
         assert_eq!(described.len(), METRICS.len(), "a metric has two descriptions");
+        let expected: BTreeSet<_> = described.into_iter().filter(|name| !is_elsewhere(name)).collect();
+        assert_eq!(names, expected);
     }
 }

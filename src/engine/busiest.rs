@@ -1,0 +1,151 @@
+//! Counts events by source, for the sources that send most of them. A sender may make up sources, and each would be a time series,
+//! so only the busiest have a count of their own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::domain::id::clip;
+
+/// How many sources have a count of their own.
+const NAMED: usize = 20;
+/// How many others are compared with them. More than this many sources at a time are not told apart.
+const CANDIDATES: usize = 1_000;
+/// How often the busiest sources are chosen again.
+const PERIOD: Duration = Duration::from_mins(10);
+/// Stands for all other sources.
+const OTHER: &str = "other";
+
+/// Events by source. A source that becomes one of the busiest counts from zero, and the sum of all others never falls: each of
+/// these counts only grows, as a counter must.
+#[derive(Debug, Default)]
+pub(super) struct BusiestSources(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    named: HashMap<Arc<str>, Count>,
+    other: u64,
+    /// Events of this period, by source.
+    candidates: HashMap<Arc<str>, u64>,
+    /// When this period began, by [`crate::clock::Clock::elapsed`].
+    since: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    total: u64,
+    /// In this period.
+    recent: u64,
+}
+
+impl BusiestSources {
+    /// Counts one event of each of these sources.
+    pub fn add<'a>(&self, sources: impl Iterator<Item = &'a Arc<str>>, elapsed: Duration) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if elapsed.saturating_sub(counts.since) >= PERIOD {
+            counts.choose();
+            counts.since = elapsed;
+        }
+        for source in sources {
+            counts.add(source);
+        }
+    }
+
+    /// The count of each of the busiest sources, by name, and that of all others. Names that look alike when they are
+    /// shortened share a count.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_name = BTreeMap::from([(OTHER.to_owned(), counts.other)]);
+        for (source, count) in &counts.named {
+            *by_name.entry(clip(source)).or_default() += count.total;
+        }
+        by_name
+    }
+}
+
+impl Counts {
+    fn add(&mut self, source: &Arc<str>) {
+        if let Some(count) = self.named.get_mut(source) {
+            count.total += 1;
+            count.recent += 1;
+        } else if self.named.len() < NAMED {
+            self.named.insert(source.clone(), Count { total: 1, recent: 1 });
+        } else {
+            self.other += 1;
+            if let Some(count) = self.candidates.get_mut(source) {
+                *count += 1;
+            } else if self.candidates.len() < CANDIDATES {
+                self.candidates.insert(source.clone(), 1);
+            }
+        }
+    }
+
+    /// Gives the counts of the quietest sources to others that were busier in this period.
+    fn choose(&mut self) {
+        let mut candidates: Vec<(Arc<str>, u64)> = self.candidates.drain().collect();
+        candidates.sort_unstable_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.cmp(b)));
+        for (busier, events) in candidates {
+            let quietest = self
+                .named
+                .iter()
+                .min_by_key(|(source, count)| (count.recent, *source));
+            let Some(quietest) = quietest.filter(|(_, count)| count.recent < events) else {
+                break;
+            };
+            let quietest = quietest.0.clone();
+            self.named.remove(&quietest);
+            // Not to be replaced by the next candidate, which is no busier.
+            let new = Count {
+                total: 0,
+                recent: events,
+            };
+            self.named.insert(busier, new);
+        }
+        for count in self.named.values_mut() {
+            count.recent = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(sources: &BusiestSources, source: &str, events: usize, minutes: u64) {
+        let source: Arc<str> = source.into();
+        sources.add(std::iter::repeat_n(&source, events), Duration::from_mins(minutes));
+    }
+
+    #[test]
+    fn a_source_that_becomes_busy_takes_the_place_of_the_quietest() {
+        let sources = BusiestSources::default();
+        for n in 1..=NAMED {
+            add(&sources, &format!("/{n}"), n, 0);
+        }
+        add(&sources, "/new", 5, 1);
+        add(&sources, "/rare", 1, 1);
+        let counts = sources.counts();
+        assert_eq!(counts.len(), NAMED + 1);
+        assert_eq!((counts["/1"], counts[OTHER]), (1, 6));
+        // `/new` had five events, more than `/1` had; `/rare` had one, no more than `/2`.
+        add(&sources, "/new", 3, 10);
+        add(&sources, "/rare", 1, 10);
+        add(&sources, "/1", 1, 10);
+        let counts = sources.counts();
+        assert_eq!(counts.len(), NAMED + 1);
+        assert_eq!((counts["/new"], counts["/2"]), (3, 2));
+        assert_eq!(counts[OTHER], 8, "the count of the others never falls");
+        assert!(!counts.contains_key("/1") && !counts.contains_key("/rare"));
+    }
+
+    #[test]
+    fn many_sources_take_bounded_memory() {
+        let sources = BusiestSources::default();
+        for n in 0..10 * CANDIDATES {
+            add(&sources, &format!("/{n}"), 1, 0);
+        }
+        assert_eq!(sources.counts().values().sum::<u64>(), 10 * CANDIDATES as u64);
+        assert_eq!(sources.counts().len(), NAMED + 1);
+        assert_eq!(sources.0.lock().unwrap().candidates.len(), CANDIDATES);
+    }
+}

@@ -1,0 +1,223 @@
+//! What is logged about the messages of a batch, after it was committed: each dead letter, and refusals if the settings ask for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Engine, Incoming, Originals, Outcome};
+use crate::domain::{ClientKey, Event, Refusal};
+use crate::store::DeadLetter;
+use crate::wire::{Described, TraceContext};
+
+/// The period in which a number of refusals is logged.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// What is remembered of an event while its batch is ingested.
+pub(super) struct Arrived {
+    pub source: Arc<str>,
+    /// When it happened.
+    pub time: DateTime<Utc>,
+    /// None: nobody asks for it.
+    pub name: Option<EventName>,
+}
+
+/// What identifies an event for people.
+pub(super) struct EventName {
+    pub id: Arc<str>,
+    pub key: ClientKey,
+    pub kind: &'static str,
+}
+
+impl Arrived {
+    pub fn of(event: &Event, is_named: bool) -> Self {
+        Self {
+            source: event.source.clone(),
+            time: event.time,
+            name: is_named.then(|| EventName {
+                id: event.id.clone(),
+                key: event.key.clone(),
+                kind: event.kind.type_name(),
+            }),
+        }
+    }
+}
+
+/// A line of the log about a dead letter. It is written when the dead letter is stored.
+pub(super) struct DeadLine {
+    described: Described,
+    trace: Option<String>,
+    origin: String,
+    bytes: usize,
+    why: String,
+}
+
+impl DeadLine {
+    pub fn of(dead_letter: &DeadLetter) -> Self {
+        Self {
+            described: Described::of(dead_letter),
+            trace: trace_id(dead_letter),
+            origin: dead_letter.origin.clone(),
+            bytes: dead_letter.body.len(),
+            why: dead_letter.reason.clone(),
+        }
+    }
+
+    pub fn write(&self) {
+        let described = &self.described;
+        tracing::warn!(
+            event.id = described.id,
+            event.source = described.source,
+            event.kind = described.kind,
+            client = described.subject,
+            message.origin = self.origin,
+            message.bytes = self.bytes,
+            trace.id = self.trace,
+            why = self.why,
+            "a message became a dead letter; `tenure dead list` shows it"
+        );
+    }
+}
+
+/// How many refusals are logged, and how many were.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct RefusalLog {
+    /// 0: refusals are not logged.
+    pub per_minute: u32,
+    state: Mutex<Logged>,
+}
+
+#[derive(Debug, Default)]
+struct Logged {
+    /// When the period began, by [`crate::clock::Clock::elapsed`].
+    since: Duration,
+    lines: u32,
+    left_out: u64,
+}
+
+impl RefusalLog {
+    /// Whether one more may be logged, and how many were left out in the period that ends now.
+    fn admit(&self, elapsed: Duration) -> (bool, u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out = 0;
+        if elapsed.saturating_sub(state.since) >= PERIOD {
+            left_out = state.left_out;
+            *state = Logged {
+                since: elapsed,
+                ..Logged::default()
+            };
+        }
+        let is_admitted = state.lines < self.per_minute;
+        if is_admitted {
+            state.lines += 1;
+        } else {
+            state.left_out += 1;
+        }
+        (is_admitted, left_out)
+    }
+}
+
+impl Engine {
+    /// Sets how many refusals are logged in a minute. 0: none, as by default.
+    #[must_use]
+    pub fn with_refusal_log(mut self, per_minute: u32) -> Self {
+        self.refusal_log.per_minute = per_minute;
+        self
+    }
+
+    /// What is remembered of the events of a batch, by place.
+    pub(super) fn arrived(&self, incoming: &[Incoming]) -> Vec<Option<Arrived>> {
+        let is_named = self.refusal_log.per_minute > 0;
+        let arrived = |one: &Incoming| match one {
+            Incoming::Event(event) => Some(Arrived::of(event, is_named)),
+            Incoming::Dead(_) => None,
+        };
+        incoming.iter().map(arrived).collect()
+    }
+
+    /// Counts and logs the events of a batch that was committed.
+    pub(super) fn report(
+        &self,
+        arrived: &[Option<Arrived>],
+        outcomes: &[Outcome],
+        originals: &Originals<'_>,
+    ) {
+        let events = arrived.iter().flatten();
+        self.busiest
+            .add(events.map(|event| &event.source), self.watch.elapsed());
+        let ages = metrics::histogram!("tenure_event_to_commit_seconds");
+        let now = self.now();
+        for (place, (event, outcome)) in arrived.iter().zip(outcomes).enumerate() {
+            let Some(event) = event else { continue };
+            if matches!(outcome, Outcome::Applied | Outcome::Refused { .. }) {
+                ages.record((now - event.time).as_seconds_f64().max(0.0));
+            }
+            if let (Outcome::Refused { refusal, .. }, Some(name)) = (outcome, &event.name) {
+                self.log_refusal(event, name, *refusal, || originals.trace_id(place));
+            }
+        }
+    }
+
+    fn log_refusal(
+        &self,
+        event: &Arrived,
+        name: &EventName,
+        refusal: Refusal,
+        trace: impl FnOnce() -> Option<String>,
+    ) {
+        let (is_admitted, left_out) = self.refusal_log.admit(self.watch.elapsed());
+        if left_out > 0 {
+            tracing::info!(
+                events.left_out = left_out,
+                "more events were refused than `log.refusals_per_minute` allows to log; `tenure refusals` lists them"
+            );
+        }
+        if is_admitted {
+            tracing::info!(
+                event.id = &*name.id,
+                event.source = &*event.source,
+                event.kind = name.kind,
+                client = %name.key,
+                trace.id = trace(),
+                refusal = refusal.code(),
+                why = refusal.words(),
+                "an event was refused"
+            );
+        }
+    }
+}
+
+impl Originals<'_> {
+    /// The id of the trace that a message belongs to.
+    fn trace_id(&self, place: usize) -> Option<String> {
+        self.make_dead
+            .and_then(|make_dead| trace_id(&make_dead(place, "")))
+    }
+}
+
+fn trace_id(message: &DeadLetter) -> Option<String> {
+    TraceContext::of(message).map(|context| context.trace_id_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_beyond_the_limit_are_counted_and_not_logged() {
+        let log = RefusalLog {
+            per_minute: 2,
+            ..RefusalLog::default()
+        };
+        let admit = |seconds| log.admit(Duration::from_secs(seconds));
+        assert_eq!(
+            [admit(0), admit(1), admit(2), admit(59)].map(|(is_admitted, _)| is_admitted),
+            [true, true, false, false]
+        );
+        assert_eq!(admit(60), (true, 2));
+        assert_eq!(admit(61), (true, 0));
+        assert_eq!(admit(62), (false, 0));
+        let off = RefusalLog::default();
+        assert_eq!(off.admit(Duration::ZERO), (false, 0));
+    }
+}

@@ -1,0 +1,262 @@
+//! Sends spans to an OTLP endpoint over HTTP. Whatever the endpoint does, whoever makes a span does not wait: the queue is bounded,
+//! and what does not fit is dropped and counted.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use opentelemetry::Context;
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::backoff::Backoff;
+use crate::config::TelemetrySettings;
+
+/// How many spans may wait.
+const QUEUE: usize = 8_192;
+/// How many spans are sent at once.
+const BATCH: usize = 512;
+/// How long a span may wait for others.
+const DELAY: Duration = Duration::from_secs(1);
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a batch is sent before it is dropped.
+const ATTEMPTS: u32 = 5;
+/// How long the last spans may take at the end of the worker.
+const FLUSH: Duration = Duration::from_secs(3);
+
+/// Spans by what became of them.
+const SPANS: &str = "tenure_trace_spans_total";
+
+/// Why there is no exporter.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("the HTTP client for traces cannot be created: {0}")]
+    Client(#[source] reqwest::Error),
+    #[error("traces cannot be exported: {0}; correct [telemetry] or the OTEL_EXPORTER_OTLP_ variables")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// Declares the counters of spans.
+pub fn declare_counters() {
+    for outcome in ["exported", "failed", "dropped"] {
+        metrics::counter!(SPANS, "outcome" => outcome).increment(0);
+    }
+}
+
+fn count(outcome: &'static str, spans: usize) {
+    metrics::counter!(SPANS, "outcome" => outcome).increment(spans as u64);
+}
+
+/// Takes spans that have ended.
+#[derive(Debug)]
+pub(super) struct Queue(mpsc::Sender<SpanData>);
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() && self.0.try_send(span).is_err() {
+            count("dropped", 1);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Sends the spans of the queue.
+pub struct Export {
+    spans: mpsc::Receiver<SpanData>,
+    exporter: SpanExporter,
+    endpoint: String,
+    /// A batch that was being sent at the stop request.
+    left: Vec<SpanData>,
+    /// Since when no request succeeds.
+    failing_since: Option<Instant>,
+}
+
+pub(super) fn open(
+    endpoint: &Url,
+    settings: &TelemetrySettings,
+    resource: &Resource,
+) -> Result<(Queue, Export), ExportError> {
+    // reqwest uses the default of the process. Another part may have set the same one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(TIMEOUT)
+        .build()
+        .map_err(ExportError::Client)?;
+    let headers: HashMap<String, String> = settings
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+        .collect();
+    let url = traces_url(endpoint);
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(url.as_str())
+        .with_headers(headers)
+        // Its pauses would block a thread of the runtime.
+        .with_retry_policy(RetryPolicy::disabled())
+        .with_timeout(TIMEOUT)
+        .build()?;
+    exporter.set_resource(resource);
+    let (queue, spans) = mpsc::channel(QUEUE);
+    let export = Export {
+        spans,
+        exporter,
+        endpoint: endpoint.origin().ascii_serialization(),
+        left: Vec::new(),
+        failing_since: None,
+    };
+    Ok((Queue(queue), export))
+}
+
+/// Where a collector receives traces. The setting may be its base URL, as OpenTelemetry's variable is.
+fn traces_url(endpoint: &Url) -> Url {
+    const PATH: &str = "/v1/traces";
+    let mut url = endpoint.clone();
+    let path = url.path().trim_end_matches('/').to_owned();
+    if !path.ends_with(PATH) {
+        url.set_path(&format!("{path}{PATH}"));
+    }
+    url
+}
+
+impl Export {
+    /// Sends spans until a stop request, and then those that wait, within a few seconds.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while let Some(batch) = self.next(&stop).await {
+            self.send(batch, &stop).await;
+        }
+        if tokio::time::timeout(FLUSH, self.flush()).await.is_err() {
+            tracing::warn!(
+                otlp.endpoint = self.endpoint,
+                "the last spans are dropped: the endpoint does not answer in time"
+            );
+        }
+        count("dropped", self.spans.len());
+    }
+
+    /// The next batch. None: on a stop request.
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Vec<SpanData>> {
+        let first = stop.run_until_cancelled(self.spans.recv()).await??;
+        let mut batch = vec![first];
+        let fill = async {
+            loop {
+                let room = BATCH - batch.len();
+                if room == 0 || self.spans.recv_many(&mut batch, room).await == 0 {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(DELAY, fill) => {}
+            () = stop.cancelled() => {}
+        }
+        Some(batch)
+    }
+
+    async fn flush(&mut self) {
+        // A clone of the tracer may live on: only what is here now is sent.
+        loop {
+            let mut batch = std::mem::take(&mut self.left);
+            while batch.len() < BATCH
+                && let Ok(next) = self.spans.try_recv()
+            {
+                batch.push(next);
+            }
+            if batch.is_empty() {
+                return;
+            }
+            let spans = batch.len();
+            let sent = self.exporter.export(batch).await;
+            count(if sent.is_ok() { "exported" } else { "failed" }, spans);
+        }
+    }
+
+    async fn send(&mut self, batch: Vec<SpanData>, stop: &CancellationToken) {
+        let mut backoff = Backoff::default();
+        for _ in 0..ATTEMPTS {
+            let sent = self.exporter.export(batch.clone());
+            let Some(sent) = stop.run_until_cancelled(sent).await else {
+                self.left = batch;
+                return;
+            };
+            let Err(error) = sent else {
+                self.note_success();
+                count("exported", batch.len());
+                return;
+            };
+            self.note_failure(&error);
+            if !backoff.wait(stop).await {
+                self.left = batch;
+                return;
+            }
+        }
+        count("failed", batch.len());
+    }
+
+    fn note_success(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            tracing::info!(
+                otlp.endpoint = self.endpoint,
+                otlp.away_seconds = since.elapsed().as_secs(),
+                "the endpoint accepts spans again"
+            );
+        }
+    }
+
+    fn note_failure(&mut self, error: &impl std::fmt::Display) {
+        if self.failing_since.is_some() {
+            tracing::debug!(%error, "the endpoint still accepts no spans");
+            return;
+        }
+        self.failing_since = Some(Instant::now());
+        tracing::warn!(
+            otlp.endpoint = self.endpoint,
+            why = %error,
+            "spans cannot be sent; those that do not fit the queue are dropped, and nothing else is affected"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_for_traces_is_appended_unless_it_is_there() {
+        for (endpoint, expected) in [
+            ("http://localhost:4318", "http://localhost:4318/v1/traces"),
+            ("http://localhost:4318/", "http://localhost:4318/v1/traces"),
+            (
+                "https://otlp.example.com/tenant",
+                "https://otlp.example.com/tenant/v1/traces",
+            ),
+            (
+                "https://otlp.example.com/v1/traces",
+                "https://otlp.example.com/v1/traces",
+            ),
+        ] {
+            assert_eq!(traces_url(&endpoint.parse().unwrap()).as_str(), expected);
+        }
+    }
+}

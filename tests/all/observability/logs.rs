@@ -1,0 +1,154 @@
+//! Lines of the log of a real worker.
+
+use serde_json::{Value, json};
+
+use super::event;
+use crate::support::tenure::{Running, Tenure};
+
+const STRUCTURED: &str = "application/cloudevents+json";
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// The lines with this message, in JSON.
+fn lines(worker: &Running, message: &str) -> Vec<Value> {
+    let log = worker.log();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    lines
+        .filter(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(message))
+        })
+        .collect()
+}
+
+#[test]
+fn each_dead_letter_is_a_line_that_says_what_can_be_read_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let worker = Tenure::new(folder.path(), &[("TENURE_LOG__FORMAT", "json")]).run();
+    let mut unknown = event("1", "no\u{1b}such", "a", &json!({}));
+    unknown["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-00").into();
+    assert_eq!(worker.post("/v1/events", STRUCTURED, &unknown.to_string()).0, 422);
+    assert_eq!(worker.post("/v1/events", STRUCTURED, "{oops").0, 422);
+    // The id of another event.
+    let added = event("2", "client.added", "b", &json!({"name": "B"}));
+    let renamed = event("2", "client.renamed", "b", &json!({"name": "C"}));
+    assert_eq!(worker.post("/v1/events", STRUCTURED, &added.to_string()).0, 200);
+    assert_eq!(worker.post("/v1/events", STRUCTURED, &renamed.to_string()).0, 422);
+    // Nothing has happened in a dry run.
+    assert_eq!(worker.post("/v1/events?dry_run=true", STRUCTURED, "{oops").0, 422);
+
+    let dead = lines(&worker, "a message became a dead letter");
+    let field = |line: usize, name: &str| dead[line][name].clone();
+    assert_eq!(dead.len(), 3, "{}", worker.log());
+    for (name, value) in [
+        ("level", "WARN"),
+        ("event.id", "1"),
+        ("event.source", "/space"),
+        ("event.kind", "no\u{1b}such"),
+        ("client", "p/a"),
+        ("trace.id", TRACE),
+        ("message.origin", "http"),
+    ] {
+        assert_eq!(field(0, name), value, "{name} in {}", dead[0]);
+    }
+    assert_eq!(field(1, "event.id"), Value::Null);
+    assert_eq!(field(1, "message.bytes"), 5);
+    assert!(
+        field(1, "why")
+            .as_str()
+            .is_some_and(|why| why.contains("not JSON"))
+    );
+    assert_eq!(
+        (field(2, "event.id"), field(2, "event.kind")),
+        ("2".into(), "client.renamed".into())
+    );
+    assert!(
+        field(2, "why")
+            .as_str()
+            .is_some_and(|why| why.starts_with("another event has this source and id"))
+    );
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn refusals_are_lines_only_if_the_settings_ask_for_them_and_up_to_a_number() {
+    for (limit, expected) in [("0", 0), ("2", 2)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = [
+            ("TENURE_LOG__FORMAT", "json"),
+            ("TENURE_LOG__REFUSALS_PER_MINUTE", limit),
+        ];
+        let worker = Tenure::new(folder.path(), &settings).run();
+        for id in ["1", "2", "3"] {
+            let mut refused = event(id, "client.archived", "nobody", &json!({}));
+            refused["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-01").into();
+            let (status, answer) = worker.post("/v1/events", STRUCTURED, &refused.to_string());
+            assert!(answer.contains("unknown_client"), "{status} {answer}");
+        }
+        let refused = lines(&worker, "an event was refused");
+        assert_eq!(refused.len(), expected, "{}", worker.log());
+        for (line, id) in refused.iter().zip(["1", "2"]) {
+            for (name, value) in [
+                ("level", "INFO"),
+                ("event.id", id),
+                ("event.source", "/space"),
+                ("event.kind", "client.archived"),
+                ("client", "p/nobody"),
+                ("refusal", "unknown_client"),
+                ("trace.id", TRACE),
+            ] {
+                assert_eq!(line[name], value, "{name} in {line}");
+            }
+        }
+        assert!(worker.stop().success());
+    }
+}
+
+/// For people, with the same fields, and with nothing in them that a terminal would obey.
+#[test]
+fn lines_for_people_have_the_same_fields() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let worker = Tenure::new(folder.path(), &[]).run();
+    let unknown = event("1", "no\u{1b}[31msuch", "a", &json!({}));
+    assert_eq!(worker.post("/v1/events", STRUCTURED, &unknown.to_string()).0, 422);
+    let log = worker.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("a message became a dead letter"))
+        .unwrap_or_else(|| panic!("no line in {log}"));
+    for part in [
+        r#"event.id="1""#,
+        r#"event.source="/space""#,
+        r#"client="p/a""#,
+        "message.bytes=",
+        "why=",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn a_store_that_accepts_no_writes_is_a_line_when_it_begins_and_one_when_it_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("TENURE_LOG__FORMAT", "json")]);
+    // The tables are created before, so that the write-ahead log is short and only grows.
+    assert!(tenure.run().stop().success());
+    let worker = tenure.start_with_file_limit();
+    worker.wait_until("ready", || worker.get("/readyz").0 == 200);
+    assert_eq!(worker.add_client("before").0, 200);
+    let begun = || lines(&worker, "the store accepts no writes").len();
+    let ended = || lines(&worker, "the store accepts writes again");
+    let log = std::fs::metadata(folder.path().join("tenure.db-wal")).expect("a write-ahead log");
+    worker.limit_files(Some(log.len()));
+    worker.wait_until("a line when it begins", || begun() > 0);
+    assert_eq!(worker.add_client("meanwhile").0, 503);
+    worker.limit_files(None);
+    worker.wait_until("a line when it ends", || !ended().is_empty());
+    assert!(ended()[0]["store.away_seconds"].is_u64());
+    assert_eq!((begun(), ended().len()), (1, 1), "{}", worker.log());
+    assert!(worker.stop().success());
+}

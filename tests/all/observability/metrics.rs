@@ -1,0 +1,161 @@
+//! Metrics of a real worker, from its start on.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::event;
+use crate::support::site::Site;
+use crate::support::tenure::Running;
+
+/// The value of a series, written with its labels.
+fn value(page: &str, series: &str) -> Option<f64> {
+    let rest = page
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+    Some(rest.parse().expect("a number"))
+}
+
+fn page(worker: &Running) -> String {
+    let (status, page) = worker.get("/metrics");
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
+/// The metrics of the table in docs/operations.md, with their types.
+fn declared() -> Vec<(String, String)> {
+    let table = tenure::telemetry::metrics_table();
+    let rows = table.lines().skip(2).map(|row| {
+        let mut cells = row
+            .trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`').to_owned());
+        (cells.next().expect("a name"), cells.next().expect("a type"))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_counter_and_histogram_is_there_from_the_start() {
+    let site = Site::new("metrics_from_the_start");
+    let worker = site.tenure(&[]).run();
+    worker.wait_until("connected", || worker.metric("tenure_broker_connected") > 3.5);
+    let page = page(&worker);
+    let typed: BTreeSet<(String, String)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    // Endpoints of webhooks and expected sources have metrics once there are any.
+    let later = |name: &str| name.starts_with("tenure_webhook_");
+    for (name, kind) in declared() {
+        if kind != "gauge" && !later(&name) {
+            assert!(
+                typed.contains(&(name.clone(), kind.clone())),
+                "no {kind} {name} in {page}"
+            );
+        }
+    }
+    for series in [
+        r#"tenure_events_total{outcome="applied"}"#,
+        r#"tenure_events_total{outcome="dead"}"#,
+        r#"tenure_refusals_total{code="name_taken"}"#,
+        r#"tenure_access_decisions_total{reason="unknown_account"}"#,
+        r#"tenure_broker_quarantined_total{queue="tenure.events.0"}"#,
+        r#"tenure_broker_quarantined_total{queue="tenure.dead"}"#,
+        r#"tenure_broker_connections_lost_total{connection="tenure relay"}"#,
+        r#"tenure_publish_nacked_total{exchange="tenure.changes"}"#,
+        r#"tenure_sweep_runs_total{sweep="request-lapse",status="failed"}"#,
+        r#"tenure_pruned_total{table="dead_letters"}"#,
+        r#"tenure_http_requests_total{method="POST",route="/v1/events",status="503"}"#,
+        "tenure_event_to_commit_seconds_count",
+        "tenure_event_to_publish_seconds_count",
+        "tenure_policy_held_back",
+        r#"tenure_source_events_total{source="other"}"#,
+    ] {
+        assert_eq!(value(&page, series), Some(0.0), "{series} in {page}");
+    }
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn a_worker_reports_its_program_its_process_and_its_pool() {
+    let site = Site::new("metrics_of_process");
+    let worker = site.tenure(&[("TENURE_STORE__MAX_CONNECTIONS", "7")]).run();
+    let page = page(&worker);
+    let build = format!(r#"tenure_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
+    assert_eq!(value(&page, &build), Some(1.0), "{page}");
+    let number = |series: &str| value(&page, series).unwrap_or_else(|| panic!("no {series} in {page}"));
+    assert!(number("process_resident_memory_bytes") > 1e6);
+    assert!(number("process_open_fds") > 3.0 && number("process_open_fds") < number("process_max_fds"));
+    assert!(number("process_start_time_seconds") > 1.7e9);
+    assert!(number("process_cpu_seconds_total") >= 0.0);
+    assert!(number("tenure_store_connections_max").total_cmp(&7.0).is_eq());
+    let (used, idle) = (
+        r#"tenure_store_connections{state="in_use"}"#,
+        r#"tenure_store_connections{state="idle"}"#,
+    );
+    assert!((1.0..=7.0).contains(&(number(used) + number(idle))));
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn events_are_measured_up_to_their_commit_and_their_publication_and_counted_by_source() {
+    let site = Site::new("metrics_of_events");
+    let tenure = site.tenure(&[("TENURE_BROKER__HEARTBEAT", "100ms")]);
+    let worker = tenure.run();
+    let file = site.file([
+        event("1", "client.added", "a", &json!({"name": "A"})),
+        event("2", "client.added", "b", &json!({"name": "A"})),
+        event("2", "client.added", "b", &json!({"name": "A"})),
+    ]);
+    tenure.ok(&["publish", &file]);
+    worker.wait_until("published", || {
+        worker.metric("tenure_event_to_publish_seconds_count") > 0.5
+    });
+    worker.wait_until("committed", || worker.metric("tenure_events_total") > 2.5);
+    let page = page(&worker);
+    assert_eq!(
+        value(&page, "tenure_event_to_commit_seconds_count"),
+        Some(2.0),
+        "{page}"
+    );
+    // The event happened long ago.
+    assert_eq!(
+        value(&page, r#"tenure_event_to_commit_seconds_bucket{le="86400"}"#),
+        Some(0.0)
+    );
+    assert_eq!(
+        value(&page, r#"tenure_source_events_total{source="/space"}"#),
+        Some(3.0),
+        "{page}"
+    );
+    worker.wait_until("with the depth of its queues", || {
+        let (_, page) = worker.get("/metrics");
+        let lane = value(&page, r#"tenure_broker_queue_messages{queue="tenure.events.0"}"#);
+        lane.is_some() && value(&page, r#"tenure_broker_queue_messages{queue="tenure.dead"}"#) == Some(0.0)
+    });
+    worker.wait_until("without lag", || {
+        let (_, page) = worker.get("/metrics");
+        value(&page, r#"tenure_lane_lag_seconds{lane="tenure.events.0"}"#) == Some(0.0)
+    });
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn the_age_of_the_last_successful_sweep_falls_when_one_succeeds() {
+    let site = Site::new("metrics_of_sweeps");
+    let tenure = site.tenure(&[]);
+    let worker = tenure.run();
+    let age = |worker: &Running| {
+        let series = r#"tenure_sweep_success_age_seconds{sweep="stalled-invitations"}"#;
+        value(&worker.get("/metrics").1, series)
+    };
+    assert!(age(&worker).is_some_and(|age| age < 600.0));
+    tenure.ok(&["sweep", "run", "stalled-invitations"]);
+    let other = site.tenure(&[]).run();
+    // Another worker reports it too, although it ran no sweep.
+    assert!(age(&other).is_some_and(|age| age < 600.0));
+    assert!(other.stop().success());
+    assert!(worker.stop().success());
+}
