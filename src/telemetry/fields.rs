@@ -91,6 +91,7 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     ("message.sha256", "SHA-256 of the message"),
     ("mode", "The permissions of the file"),
+    ("month", "The month of the statement"),
     (
         "otlp.away_seconds",
         "For how long the OTLP endpoint accepted no spans",
