@@ -1,7 +1,8 @@
 //! The samples for curl, on an embedded worker that is killed and started again.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -11,16 +12,24 @@ use crate::support::tenure::{Running, Tenure};
 
 const CLIENTS: usize = 40;
 
-fn write_outbox(folder: &std::path::Path) {
-    fs::create_dir(folder).expect("a folder");
-    for client in 0..CLIENTS {
+fn events() -> String {
+    let added = (0..CLIENTS).map(|client| {
         let event = json!({
             "specversion": "1.0", "id": format!("c-{client}"), "source": "/curl", "type": "client.added",
-            "subject": format!("acme/c-{client}"), "time": "2026-01-05T09:00:00Z", "data": {"name": format!("№ {client}")},
+            "subject": format!("acme/c-{client}"), "time": "2026-01-05T09:00:00Z",
+            "data": {"name": format!("№ {client} 'quoted'")},
         });
-        fs::write(folder.join(format!("{client:04}.json")), event.to_string()).expect("a file");
-    }
-    fs::write(folder.join("9999.json"), "not an event").expect("a file");
+        format!("{event}\n")
+    });
+    added.chain(["not an event\n".to_owned()]).collect()
+}
+
+/// What `sqlite3` prints.
+fn select(folder: &Path, file: &str, query: &str) -> String {
+    let output = Command::new("sqlite3").arg(folder.join(file)).arg(query).output();
+    let output = output.expect("sqlite3 can be started");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
 /// All changes, in order.
@@ -55,16 +64,12 @@ fn curl_publishes_and_follows_everything() {
     let Some(samples) = Samples::new(Language::Curl, folder.path(), &[("API_URL", &url)]) else {
         return;
     };
-    write_outbox(&folder.path().join("outbox"));
-    let mut publisher = samples.start("publish", &["outbox"], "");
+    let mut publisher = samples.start("publish", &[], &events());
     publisher.wait_until("it has noticed that nobody listens", |it| {
         it.errors().contains("not published yet")
     });
-    let followers = [("follow", "cursor-1"), ("follow-sse", "cursor-2")];
-    let follow = |(sample, cursor)| {
-        let samples = samples.clone().with("CURSOR", cursor);
-        samples.start(sample, &[], "")
-    };
+    let followers = ["follow", "follow-sse"];
+    let follow = |sample| samples.start(sample, &[], "");
     let worker = tenure.run_at(port);
     let mut running = followers.map(follow);
     publisher.wait_until("some events are published", |it| it.output().lines().count() > 5);
@@ -76,11 +81,8 @@ fn curl_publishes_and_follows_everything() {
     }
     let worker = tenure.run_at(port);
     publisher.succeed();
-    let left: Vec<_> = fs::read_dir(folder.path().join("outbox"))
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name())
-        .collect();
-    assert_eq!(left, ["9999.rejected"]);
+    let query = "select event, rejected like '%is not JSON%' from outbox";
+    assert_eq!(select(folder.path(), "outbox.db", query), "not an event|1");
     for follower in running {
         follower.kill();
     }
@@ -93,5 +95,9 @@ fn curl_publishes_and_follows_everything() {
         });
         assert_eq!(printed(&follower.output()), expected);
     }
+    let query =
+        "select count(*), count(distinct name), min(link), max(link) from clients where name like '%quoted%'";
+    let known = select(folder.path(), "read-model.db", query);
+    assert_eq!(known, format!("{CLIENTS}|{CLIENTS}|draft|draft"));
     assert!(worker.stop().success());
 }

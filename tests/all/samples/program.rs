@@ -46,7 +46,7 @@ impl Samples {
                 None
             }
             Language::Curl => {
-                for program in ["curl", "jq"] {
+                for program in ["curl", "jq", "sqlite3"] {
                     if Command::new(program).arg("--version").output().is_err() {
                         packages::skip(&format!("there is no {program} on the PATH"));
                         return None;

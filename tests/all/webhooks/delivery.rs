@@ -13,6 +13,7 @@ on_both_stores!(
     only_the_changes_of_the_filter_are_delivered,
     a_slow_endpoint_holds_up_nobody,
     a_request_without_an_answer_is_given_up_and_sent_again,
+    an_endless_answer_is_not_read,
     a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks,
 );
 
@@ -128,6 +129,19 @@ fn a_request_without_an_answer_is_given_up_and_sent_again(given: &Given) {
     let ids = feed(&running);
     running.wait_until("sent again", || receiver.received().len() == 2 * ids.len());
     assert_in_order(&receiver.accepted());
+}
+
+fn an_endless_answer_is_not_read(given: &Given) {
+    let receiver = Receiver::answering(|_, _| Answer {
+        is_endless: true,
+        ..Answer::status(200)
+    });
+    let running = given.tenure().run();
+    given.add("crm", &receiver.url(), &[]);
+    add_users(&running, 2, 3);
+    wait_for_all(&running, &receiver, &feed(&running));
+    given.wait_for_end(&running, "crm");
+    assert_eq!(given.endpoint("crm")["last_outcome"], "200");
 }
 
 fn a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks(given: &Given) {

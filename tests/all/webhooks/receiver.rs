@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -33,6 +33,8 @@ pub struct Answer {
     pub delay: Duration,
     pub location: Option<String>,
     pub retry_after: Option<u32>,
+    /// Whether the body of the response never ends.
+    pub is_endless: bool,
 }
 
 impl Answer {
@@ -42,6 +44,7 @@ impl Answer {
             delay: Duration::ZERO,
             location: None,
             retry_after: None,
+            is_endless: false,
         }
     }
 
@@ -139,6 +142,12 @@ impl Shared {
         tokio::time::sleep(answer.delay).await;
         let status = StatusCode::from_u16(answer.status).expect("a status");
         let mut response = status.into_response();
+        if answer.is_endless {
+            let chunks = futures_util::stream::repeat(Ok::<_, std::convert::Infallible>(Bytes::from_static(
+                &[b'x'; 1_024],
+            )));
+            *response.body_mut() = Body::from_stream(chunks);
+        }
         if let Some(location) = answer.location {
             response
                 .headers_mut()
