@@ -15,7 +15,12 @@ pub(super) fn add(schemas: &mut Map<String, Value>) {
         .filter_map(|kind| Some((*kind, contracts::event_specifics(kind)?)));
     let events = variants(schemas, "Event", "EventAttributes", events);
     schemas.insert("CloudEvent".to_owned(), choice(EVENT, events));
-    schemas.insert("ChangeAttributes".to_owned(), contracts::change_attributes());
+    let mut attributes = contracts::change_attributes();
+    if let Some(properties) = attributes["properties"].as_object_mut() {
+        // Only changes in RabbitMQ have a trace context: see docs/decisions/0021-trace-contexts-are-not-stored.md.
+        properties.retain(|name, _| !matches!(name.as_str(), "traceparent" | "tracestate"));
+    }
+    schemas.insert("ChangeAttributes".to_owned(), attributes);
     let of_data = |kind: &ChangeKind| {
         let name = kind.as_str();
         let data = contracts::change_specifics(*kind);
