@@ -236,9 +236,13 @@ fn every_setting_named_in_a_document_exists() {
             .any(|key| key.replace('-', "_") == name.replace('-', "_"))
     };
     let sections: BTreeSet<&str> = keys.iter().filter_map(|key| key.split('.').next()).collect();
-    // Names of events and changes share the prefix `access.` with settings.
-    let is_event =
-        |name: &str| event::TYPES.contains(&name) || ChangeKind::ALL.iter().any(|kind| kind.as_str() == name);
+    // Names of events and changes share the prefix `access.` with settings, and fields of the log share others.
+    let fields = tenure::telemetry::log_fields_table();
+    let is_other = |name: &str| {
+        event::TYPES.contains(&name)
+            || ChangeKind::ALL.iter().any(|kind| kind.as_str() == name)
+            || fields.contains(&format!("| `{name}` |"))
+    };
     let mut checked = 0;
     for (path, text) in documents() {
         // Columns are named there, as `events.ref`.
@@ -255,7 +259,7 @@ fn every_setting_named_in_a_document_exists() {
                     .is_some_and(|(section, _)| sections.contains(section))
             })
             .filter(|span| {
-                !is_event(span)
+                !is_other(span)
                     && Path::new(span)
                         .extension()
                         .is_none_or(|extension| extension != "rs")
