@@ -141,8 +141,8 @@ pub fn log_fields_table() -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
+    use super::super::sources;
     use super::FIELDS;
 
     /// The arguments of a macro, from behind its opening parenthesis.
@@ -170,31 +170,22 @@ mod tests {
         panic!("a macro without an end: {}", &text[..text.len().min(80)]);
     }
 
-    fn used(folder: &Path, names: &mut BTreeSet<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                used(&path, names);
-            } else if path.extension().is_some_and(|end| end == "rs")
-                && !path.ends_with("telemetry/fields.rs")
-            {
-                let text = std::fs::read_to_string(&path).unwrap();
-                for level in ["error", "warn", "info", "debug", "trace"] {
-                    for call in text.split(&format!("tracing::{level}!(")).skip(1) {
-                        let fields = arguments(call);
-                        let fields = fields.iter().map(|field| field.trim());
-                        let fields = fields.filter(|field| !field.is_empty() && !field.starts_with('"'));
-                        let name = |field: &str| {
-                            field
-                                .split(" = ")
-                                .next()
-                                .unwrap()
-                                .trim_start_matches(['%', '?'])
-                                .to_owned()
-                        };
-                        names.extend(fields.map(name));
-                    }
-                }
+    /// The fields of every log line in a source file.
+    fn used(text: &str, names: &mut BTreeSet<String>) {
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for call in text.split(&format!("tracing::{level}!(")).skip(1) {
+                let fields = arguments(call);
+                let fields = fields.iter().map(|field| field.trim());
+                let fields = fields.filter(|field| !field.is_empty() && !field.starts_with('"'));
+                let name = |field: &str| {
+                    field
+                        .split(" = ")
+                        .next()
+                        .unwrap()
+                        .trim_start_matches(['%', '?'])
+                        .to_owned()
+                };
+                names.extend(fields.map(name));
             }
         }
     }
@@ -202,7 +193,7 @@ mod tests {
     #[test]
     fn the_table_has_the_fields_in_the_code() {
         let mut names = BTreeSet::new();
-        used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        sources::each("telemetry/fields.rs", &mut |text| used(text, &mut names));
         assert!(names.len() > 50);
         let listed: Vec<_> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(listed, names.into_iter().collect::<Vec<_>>());

@@ -495,33 +495,22 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
+    use super::super::sources;
     use super::{BY_SOURCE, METRICS};
 
-    /// The names of metrics in the sources: every string that looks like one.
-    fn used(folder: &Path, names: &mut BTreeSet<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                used(&path, names);
-            } else if path.extension().is_some_and(|end| end == "rs")
-                && !path.ends_with("telemetry/metrics.rs")
-            {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let found = text.split("\"tenure_").skip(1).filter_map(|rest| {
-                    let name = rest.split('"').next()?;
-                    (!name.is_empty()).then(|| format!("tenure_{name}"))
-                });
-                names.extend(found);
-            }
-        }
+    /// The names of metrics in a source file: every string that looks like one.
+    fn used(text: &str) -> impl Iterator<Item = String> {
+        text.split("\"tenure_").skip(1).filter_map(|rest| {
+            let name = rest.split('"').next()?;
+            (!name.is_empty()).then(|| format!("tenure_{name}"))
+        })
     }
 
     #[test]
     fn the_descriptions_match_the_metrics_in_the_code() {
         let mut names = BTreeSet::new();
-        used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        sources::each("telemetry/metrics.rs", &mut |text| names.extend(used(text)));
         // The metrics of the process come from a library, and this file itself has these two.
         let is_elsewhere =
             |name: &str| name.starts_with("process_") || [BY_SOURCE, "tenure_build_info"].contains(&name);

@@ -2,6 +2,8 @@
 
 mod fields;
 mod metrics;
+#[cfg(test)]
+mod sources;
 
 use std::env::VarError;
 use std::fmt::{self, Debug, Write as _};

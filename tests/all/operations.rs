@@ -14,7 +14,7 @@ use crate::support::tenure::Tenure;
 const UPDATE: &str = "TENURE_TEST_UPDATE_METRICS";
 
 /// The names and types of the metrics that the code declares.
-fn declared() -> Vec<(String, String)> {
+pub fn declared() -> Vec<(String, String)> {
     let table = tenure::telemetry::metrics_table();
     let rows = table.lines().skip(2).map(|row| {
         let mut cells = row

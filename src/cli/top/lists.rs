@@ -194,14 +194,14 @@ fn sweep(palette: Palette, now: DateTime<Utc>, state: &SweepState) -> Vec<Cell> 
 
 /// The open dead letters by reason.
 pub(super) fn dead_letters(palette: Palette, overview: &Overview) -> List {
-    let letters = &overview.dead_letters;
+    let summary = &overview.dead_letters;
     let total = format!(
         "{}{}",
-        harmless(&number(letters.total)),
-        if letters.complete { "" } else { "+" }
+        harmless(&number(summary.total)),
+        if summary.complete { "" } else { "+" }
     );
-    let mut list = List::new(palette, ["Open dead letters, by reason".to_owned(), total]);
-    list.rows = letters
+    let mut list = List::new(palette, ["Open dead summary, by reason".to_owned(), total]);
+    list.rows = summary
         .groups
         .iter()
         .map(|group| {

@@ -283,17 +283,17 @@ fn height(lines: &[Line<'_>], width: u16) -> u16 {
         let (mut rows, mut used) = (1, 0);
         for word in line.to_string().split_inclusive(' ') {
             // A space at the end of a row takes no room.
-            let mut letters = word.trim_end().width();
-            if used > 0 && used + letters > width {
+            let mut text = word.trim_end().width();
+            if used > 0 && used + text > width {
                 rows += 1;
                 used = 0;
             }
-            let spaces = word.width() - letters;
-            while letters > width {
+            let spaces = word.width() - text;
+            while text > width {
                 rows += 1;
-                letters -= width;
+                text -= width;
             }
-            used += letters + spaces;
+            used += text + spaces;
         }
         rows
     };

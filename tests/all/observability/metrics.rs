@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::event;
+use crate::operations::declared;
 use crate::support::site::Site;
 use crate::support::tenure::Running;
 
@@ -20,19 +21,6 @@ fn page(worker: &Running) -> String {
     let (status, page) = worker.get("/metrics");
     assert_eq!(status, 200, "{page}");
     page
-}
-
-/// The metrics of the table in docs/operations.md, with their types.
-fn declared() -> Vec<(String, String)> {
-    let table = tenure::telemetry::metrics_table();
-    let rows = table.lines().skip(2).map(|row| {
-        let mut cells = row
-            .trim_matches('|')
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`').to_owned());
-        (cells.next().expect("a name"), cells.next().expect("a type"))
-    });
-    rows.collect()
 }
 
 #[test]
