@@ -200,7 +200,7 @@ pub(super) fn dead_letters(palette: Palette, overview: &Overview) -> List {
         harmless(&number(summary.total)),
         if summary.complete { "" } else { "+" }
     );
-    let mut list = List::new(palette, ["Open dead summary, by reason".to_owned(), total]);
+    let mut list = List::new(palette, ["Open dead letters, by reason".to_owned(), total]);
     list.rows = summary
         .groups
         .iter()
