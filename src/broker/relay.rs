@@ -100,8 +100,9 @@ pub(super) async fn session(
     } else {
         check_changes(&channel).await?;
     }
-    context.state.up(Part::Relay, context.engine.now());
     let record = PublishedRecord::open(connection).await?;
+    // Only now: a worker that is ready publishes at once.
+    context.state.up(Part::Relay, context.engine.now());
     let relay = Relay {
         context,
         channel,
