@@ -43,14 +43,14 @@ impl Traces {
     /// # Errors
     /// When the settings make no exporter.
     pub fn start(settings: &TelemetrySettings) -> Result<Option<(Arc<Self>, Export)>, ExportError> {
-        let Some(endpoint) = &settings.endpoint else {
+        let Some(url) = &settings.traces_url else {
             return Ok(None);
         };
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let (queue, export) = export::open(endpoint, settings, &resource)?;
+        let (queue, export) = export::open(url, settings, &resource)?;
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler::sampler(settings.sampling_ratio))
             .with_resource(resource)
