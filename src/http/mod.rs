@@ -218,6 +218,7 @@ impl Api {
 
     /// Adds the pages of the console. Without effect once the server runs.
     pub fn mount(&self, pages: Pages) {
+        metrics::declare_pages(&pages);
         // A second mount would be a bug; the first one stays.
         let _ = self.pages.set(pages);
     }
