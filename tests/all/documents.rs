@@ -130,7 +130,7 @@ fn named(text: &str, tests: &BTreeSet<String>) -> Vec<String> {
             continue;
         }
         if let Some((parent, _)) = pattern.trim_end_matches("::").rsplit_once("::") {
-            before = parent.to_owned();
+            parent.clone_into(&mut before);
         }
         named.push(pattern);
     }
