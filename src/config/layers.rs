@@ -21,15 +21,23 @@ const FILE: &str = "TENURE_CONFIG";
 /// Read by the tests.
 const TESTS: &str = "TENURE_TEST_";
 
-/// Well-known variables and the settings that they set. An empty one counts as unset, because compose files write
-/// `${DATABASE_URL:-}`.
-const ALIASES: [(&str, &str); 5] = [
+/// Well-known variables and the settings that they set. Of several for one setting, the last one counts. An empty one counts as
+/// unset, because compose files write `${DATABASE_URL:-}`.
+const ALIASES: [(&str, &str); 7] = [
     ("DATABASE_URL", "store.url"),
     ("AMQP_URL", "broker.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "telemetry.otlp_traces_endpoint",
+    ),
     ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.otlp_headers"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "telemetry.otlp_headers"),
     ("OTEL_SERVICE_NAME", "telemetry.service_name"),
 ];
+
+/// A setting, and the one that overrides it. A variable of Tenure for the first overrides an alias of the second.
+const OVERRIDDEN: (&str, &str) = ("telemetry.otlp_endpoint", "telemetry.otlp_traces_endpoint");
 
 /// The sections whose keys are names that their user chooses. Each is one setting, a table.
 const TABLES: [&str; 2] = ["sources", "webhooks.endpoints"];
@@ -123,17 +131,12 @@ fn from_env(
     known: &Flat,
 ) -> Result<(Flat, Vec<String>), SettingsError> {
     let mut links = Vec::new();
-    let mut aliased = Flat::new();
     let mut ours = Flat::new();
     let environment: BTreeMap<String, String> = env.collect();
     for (name, text) in &environment {
-        let origin = format!("the environment variable {}", redact::key(name));
+        let origin = origin_of(name);
         let value = Value::new(Some(&origin), text.as_str());
-        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| alias == name) {
-            if !text.is_empty() {
-                aliased.insert((*key).to_owned(), value);
-            }
-        } else if let Some(rest) = name.strip_prefix(PREFIX)
+        if let Some(rest) = name.strip_prefix(PREFIX)
             && name != FILE
             && !name.starts_with(TESTS)
         {
@@ -155,8 +158,26 @@ fn from_env(
         }
     }
     // TENURE_STORE__URL overrides DATABASE_URL.
-    aliased.extend(ours);
-    Ok((aliased, links))
+    let mut given = from_aliases(&environment);
+    let (overridden, overriding) = OVERRIDDEN;
+    if ours.contains_key(overridden) {
+        given.remove(overriding);
+    }
+    given.extend(ours);
+    Ok((given, links))
+}
+
+fn from_aliases(environment: &BTreeMap<String, String>) -> Flat {
+    let given = ALIASES.iter().filter_map(|(name, key)| {
+        let text = environment.get(*name).filter(|text| !text.is_empty())?;
+        let value = Value::new(Some(&origin_of(name)), text.as_str());
+        Some(((*key).to_owned(), value))
+    });
+    given.collect()
+}
+
+fn origin_of(variable: &str) -> String {
+    format!("the environment variable {}", redact::key(variable))
 }
 
 fn check_known(given: &Flat, known: &Flat) -> Result<(), SettingsError> {

@@ -19,10 +19,10 @@ use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
 use crate::traces::BatchTrace;
 use crate::vitals::EVENTS;
-use crate::wire::Decoded;
+use crate::wire::{Decoded, TraceContext};
 use division::divide;
 pub use originals::MakeDead;
-use originals::Originals;
+use originals::{Origin, Originals};
 use reading::{Repetition, repetitions};
 use report::DeadLine;
 pub(super) use report::RefusalLog;
@@ -130,7 +130,7 @@ impl Engine {
     /// When the store cannot be reached or has failed. The caller may repeat the batch: the events that were committed are then
     /// duplicates.
     pub async fn ingest(&self, incoming: Vec<Incoming>) -> Result<Vec<Outcome>, StoreError> {
-        self.ingest_decoded(incoming, None, None).await
+        self.ingest_decoded(incoming, Origin::default(), None).await
     }
 
     /// As [`Engine::ingest`], and stores the watermark that a lane of the broker reaches with the batch.
@@ -142,7 +142,7 @@ impl Engine {
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
-        self.ingest_decoded(incoming, None, watermark).await
+        self.ingest_decoded(incoming, Origin::default(), watermark).await
     }
 
     /// As [`Engine::ingest_from_lane`], of messages: one that becomes a dead letter is stored as it was sent.
@@ -155,21 +155,43 @@ impl Engine {
         make_dead: MakeDead<'_>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
-        self.ingest_decoded(incoming, Some(make_dead), watermark).await
+        let origin = Origin {
+            make_dead: Some(make_dead),
+            request: None,
+        };
+        self.ingest_decoded(incoming, origin, watermark).await
+    }
+
+    /// As [`Engine::ingest_messages`], of messages that one request sent. Those that name no span of their own belong to the
+    /// trace of the request. `request`: its span, or that of its sender. None: it belongs to no trace.
+    ///
+    /// # Errors
+    /// As [`Engine::ingest`].
+    pub async fn ingest_request(
+        &self,
+        incoming: Vec<Incoming>,
+        make_dead: MakeDead<'_>,
+        request: Option<&TraceContext>,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let origin = Origin {
+            make_dead: Some(make_dead),
+            request,
+        };
+        self.ingest_decoded(incoming, origin, None).await
     }
 
     async fn ingest_decoded(
         &self,
         incoming: Vec<Incoming>,
-        make_dead: Option<MakeDead<'_>>,
+        origin: Origin<'_>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
-        let trace = self.begin_trace(&incoming, make_dead);
+        let trace = self.begin_trace(&incoming, origin);
         let ingested = self
-            .ingest_measured(incoming, make_dead, watermark, trace.as_ref())
+            .ingest_measured(incoming, origin, watermark, trace.as_ref())
             .await;
         match (trace, &ingested) {
             (None, _) => {}
@@ -183,16 +205,16 @@ impl Engine {
     async fn ingest_measured(
         &self,
         incoming: Vec<Incoming>,
-        make_dead: Option<MakeDead<'_>>,
+        origin: Origin<'_>,
         watermark: Option<Watermark>,
         trace: Option<&BatchTrace>,
     ) -> Result<Vec<Outcome>, StoreError> {
         // Dead letters and heartbeats say nothing about events: the store may accept them and reject every event.
         if !incoming.iter().any(|one| matches!(one, Incoming::Event(_))) {
-            return self.ingest_all(incoming, make_dead, watermark, trace).await;
+            return self.ingest_all(incoming, origin, watermark, trace).await;
         }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
-        let ingested = self.ingest_all(incoming, make_dead, watermark, trace).await;
+        let ingested = self.ingest_all(incoming, origin, watermark, trace).await;
         match &ingested {
             Ok(_) => attempt.succeeded(Instant::now()),
             // Other errors are caused by these events, not by the store.
@@ -205,7 +227,7 @@ impl Engine {
     async fn ingest_all(
         &self,
         incoming: Vec<Incoming>,
-        make_dead: Option<MakeDead<'_>>,
+        origin: Origin<'_>,
         watermark: Option<Watermark>,
         trace: Option<&BatchTrace>,
     ) -> Result<Vec<Outcome>, StoreError> {
@@ -219,7 +241,7 @@ impl Engine {
         let mut repeated = Vec::new();
         let repetitions = repetitions(&incoming);
         let originals = Originals {
-            make_dead,
+            origin,
             has_namesakes: repetitions.contains(&Repetition::OfOthers),
             trace,
         };
@@ -228,7 +250,7 @@ impl Engine {
                 (Incoming::Dead(dead_letter), _) => {
                     outcomes[index] = Outcome::of_dead_letter(&dead_letter, present);
                     if matches!(outcomes[index], Outcome::Dead(_)) {
-                        dead_lines.push(DeadLine::of(&dead_letter));
+                        dead_lines.push(DeadLine::of(&dead_letter, origin));
                     }
                     dead_letters.push(dead_letter);
                 }
@@ -286,7 +308,7 @@ impl Engine {
             if let Outcome::Dead(reason) = &outcomes[first] {
                 let dead_letter = originals.dead(index, &event, reason);
                 self.count_reused_id(&event);
-                DeadLine::of(&dead_letter).write();
+                DeadLine::of(&dead_letter, originals.origin).write();
                 dead_letters.push(dead_letter);
                 outcomes[index] = outcomes[first].clone();
             }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -19,13 +20,14 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use super::memory::{self, CHUNK, Share};
 use super::params::{Params, RawQuery};
+use super::traces::{self, RequestSpan};
 use super::{Api, ApiError, Principal, body, schema};
 use crate::config::Partners;
 use crate::domain::id::clip;
 use crate::engine::{DryRun, Incoming, Outcome};
 use crate::store::DeadLetter;
 use crate::wire::{
-    BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, dead_event, is_plain_encoding,
+    BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, TraceContext, dead_event, is_plain_encoding,
 };
 
 /// The origin of dead letters.
@@ -126,6 +128,7 @@ pub enum OutcomeKind {
 pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
     principal: Principal,
+    span: Option<Extension<RequestSpan>>,
     headers: HeaderMap,
     query: RawQuery,
     body: Body,
@@ -141,11 +144,12 @@ pub(super) async fn ingest(
     let mut share = api.memory.share();
     let body = body::receive(body, api.body_limit, &mut share).await?;
     let now = api.engine()?.clock().present();
-    let headers = headers.iter();
+    let pairs = headers.iter();
     let sent = Arc::new(Sent {
         content_type: content_type.map(str::to_owned),
-        headers: Pairs::of_http(headers.map(|(name, value)| (name.as_str(), value.as_bytes()))),
+        headers: Pairs::of_http(pairs.map(|(name, value)| (name.as_str(), value.as_bytes()))),
         body,
+        trace: span.map_or_else(|| traces::sender(&headers), |Extension(span)| Some(span.0)),
     });
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
     let members = decoder.members(sent.message())?;
@@ -189,6 +193,8 @@ struct Sent {
     content_type: Option<String>,
     headers: Pairs,
     body: Vec<u8>,
+    /// Its span, or that of its sender.
+    trace: Option<TraceContext>,
 }
 
 impl Sent {
@@ -324,7 +330,7 @@ async fn ingest_all(
                 let dead = |place: usize, reason: &str| sent.dead(ranges[place].as_ref(), reason);
                 let done = match &dry_run {
                     Some(dry_run) => dry_run.examine(incoming).await,
-                    None => engine.ingest_messages(incoming, &dead, None).await,
+                    None => engine.ingest_request(incoming, &dead, sent.trace.as_ref()).await,
                 };
                 // Only now, because the caller may have hung up.
                 drop((sent, share));

@@ -197,6 +197,8 @@ pub struct Pages {
     guarded: Router<Arc<Api>>,
     open: Router<Arc<Api>>,
     table: Vec<(String, Needs)>,
+    /// The paths of open files.
+    files: Vec<String>,
     errors: Option<ErrorPage>,
 }
 
@@ -216,6 +218,7 @@ impl Pages {
     /// Adds a file that everyone may get, such as a style sheet. It must reveal nothing.
     #[must_use]
     pub fn add_open(mut self, path: &str, methods: MethodRouter<Arc<Api>>) -> Self {
+        self.files.push(path.to_owned());
         self.open = self.open.route(path, methods);
         self
     }
@@ -225,6 +228,11 @@ impl Pages {
     pub fn with_errors(mut self, errors: ErrorPage) -> Self {
         self.errors = Some(errors);
         self
+    }
+
+    /// The paths of the files that everyone may get.
+    pub(super) fn files(&self) -> &[String] {
+        &self.files
     }
 
     pub(super) fn errors(&self) -> Option<ErrorPage> {

@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::error::ErrorBody;
-use super::{Api, openapi};
+use super::{Api, Pages, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, openapi};
+use crate::config::Scope;
 use crate::domain::Sweep;
 use crate::store::{Census, Connections};
 use crate::telemetry;
@@ -36,6 +37,8 @@ pub(super) struct Metrics {
     started: Instant,
     /// Set if a relay publishes the journal; otherwise its backlog means nothing.
     relayed: OnceLock<()>,
+    /// The sweeps that this worker runs; it knows nothing about when others should run.
+    sweeps: OnceLock<Vec<Sweep>>,
 }
 
 impl Metrics {
@@ -47,6 +50,7 @@ impl Metrics {
             shown: Arc::default(),
             started: Instant::now(),
             relayed: OnceLock::new(),
+            sweeps: OnceLock::new(),
         }
     }
 }
@@ -55,6 +59,11 @@ impl Api {
     /// Reports the backlog of the journal from now on.
     pub fn watch_relay(&self) {
         let _ = self.metrics.relayed.set(());
+    }
+
+    /// Reports the age of the last success of these sweeps from now on.
+    pub fn watch_sweeps(&self, sweeps: Vec<Sweep>) {
+        let _ = self.metrics.sweeps.set(sweeps);
     }
 
     /// Refreshes the gauges of the store, unless they are fresh.
@@ -68,8 +77,9 @@ impl Api {
             show_connections(engine.store().connections());
         }
         let running_for = self.metrics.started.elapsed();
+        let sweeps = self.metrics.sweeps.get().cloned().unwrap_or_default();
         let answered = self.run_detached(move |engine| async move {
-            for sweep in Sweep::ALL {
+            for sweep in sweeps {
                 let age = engine.sweep_success_age(sweep).await?.unwrap_or(running_for);
                 metrics::gauge!("tenure_sweep_success_age_seconds", "sweep" => sweep.as_str())
                     .set(age.as_secs_f64());
@@ -159,20 +169,47 @@ pub(super) fn declare_once() {
 fn declare(document: &Value) {
     let paths = document["paths"].as_object().into_iter().flatten();
     for (path, operations) in paths {
-        let _ = metrics::histogram!("tenure_http_request_duration_seconds", "route" => path.clone());
         for (method, operation) in operations.as_object().into_iter().flatten() {
             let responses = operation["responses"].as_object().into_iter().flatten();
-            for (status, _) in responses.filter(|(status, _)| status.parse::<u16>().is_ok()) {
-                metrics::counter!(
-                    "tenure_http_requests_total",
-                    "method" => method.to_uppercase(), "route" => path.clone(), "status" => status.clone()
-                )
-                .increment(0);
-            }
+            let statuses = responses.map(|(status, _)| status.as_str());
+            let statuses = statuses.filter(|status| status.parse::<u16>().is_ok());
+            declare_requests(&method.to_uppercase(), path, statuses);
         }
     }
     for kind in ["poll", "stream"] {
         metrics::gauge!("tenure_feed_readers", "kind" => kind).increment(0);
+    }
+}
+
+/// Declares the counters of requests for pages, for the responses that they usually give.
+pub(super) fn declare_pages(pages: &Pages) {
+    const GET: [&str; 7] = ["200", "303", "400", "403", "404", "421", "503"];
+    const POST: [&str; 6] = ["303", "400", "403", "404", "421", "503"];
+    for path in pages.files() {
+        declare_requests("GET", path, ["200", "404"]);
+    }
+    for (path, needs) in pages.table() {
+        declare_requests("GET", path, GET);
+        // An action asks back before it acts.
+        if needs.scope == Scope::Operate {
+            declare_requests("POST", path, POST);
+        }
+    }
+    declare_requests("GET", SIGN_IN, GET);
+    declare_requests("POST", SIGN_IN, POST.into_iter().chain(["401", "429"]));
+    for path in [SIGN_OUT, SIGN_OUT_EVERYWHERE] {
+        declare_requests("POST", path, POST);
+    }
+}
+
+fn declare_requests<'a>(method: &str, path: &str, statuses: impl IntoIterator<Item = &'a str>) {
+    let _ = metrics::histogram!("tenure_http_request_duration_seconds", "route" => path.to_owned());
+    for status in statuses {
+        metrics::counter!(
+            "tenure_http_requests_total",
+            "method" => method.to_owned(), "route" => path.to_owned(), "status" => status.to_owned()
+        )
+        .increment(0);
     }
 }
 

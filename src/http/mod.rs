@@ -39,6 +39,7 @@ mod statements;
 mod sweeps;
 mod tail;
 mod throttle;
+mod traces;
 mod webhooks;
 mod what_if;
 mod why;
@@ -217,6 +218,7 @@ impl Api {
 
     /// Adds the pages of the console. Without effect once the server runs.
     pub fn mount(&self, pages: Pages) {
+        metrics::declare_pages(&pages);
         // A second mount would be a bug; the first one stays.
         let _ = self.pages.set(pages);
     }
@@ -244,6 +246,7 @@ impl Api {
             .layer(from_fn_with_state(self.clone(), error_pages))
             .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
+            .layer(from_fn_with_state(self.clone(), traces::trace))
             .layer(from_fn(metrics::measure))
             .layer(from_fn(server::echo_request_id))
             .with_state(self.clone())

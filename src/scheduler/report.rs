@@ -67,11 +67,6 @@ pub(super) fn record(
         lag.to_std().unwrap_or_default().as_secs_f64()
     });
     metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(lag);
-    if !report.stopped && report.tripped.is_none() {
-        #[expect(clippy::cast_precision_loss, reason = "a Unix time, exact for ages")]
-        let finished = now.timestamp() as f64;
-        metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
-    }
 }
 
 /// Counts a tick that was considered.

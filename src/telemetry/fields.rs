@@ -120,7 +120,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("sweep_runs", "Records of runs that were removed"),
     (
         "trace.id",
-        "The trace that the message belongs to, from its `traceparent`",
+        "The trace that the message belongs to, from its `traceparent` or the request that sent it",
     ),
     ("variable", "The environment variable"),
     ("warnings", "What is wrong with the data of the event"),

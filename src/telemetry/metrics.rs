@@ -314,15 +314,9 @@ const METRICS: &[Metric] = &[
     ),
     (
         Gauge,
-        "tenure_sweep_finished_timestamp_seconds",
-        Unit::Seconds,
-        "Unix time when this worker last finished a run of a sweep (sweep)",
-    ),
-    (
-        Gauge,
         "tenure_sweep_success_age_seconds",
         Unit::Seconds,
-        "Time since a worker last finished a run of a sweep that left nothing undone; if there is none, time since this worker started (sweep)",
+        "Time since a worker last finished a run of a sweep that left nothing undone; if there is none, time since this worker started (sweep: those that are enabled)",
     ),
     // clock
     (

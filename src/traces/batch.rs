@@ -6,7 +6,7 @@ use opentelemetry::trace::{Link, Span as _, SpanBuilder, SpanKind, Status, Trace
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Span;
 
-use super::{PROCESS, Traces, messaging, propagated, remote};
+use super::{PROCESS, Traces, below, messaging, propagated, remote};
 use crate::domain::Event;
 use crate::wire::TraceContext;
 
@@ -14,8 +14,8 @@ use crate::wire::TraceContext;
 pub struct TracedMessage<'a> {
     /// None: it is not a valid event.
     pub event: Option<&'a Event>,
-    /// None: its sender has named no span.
-    pub context: Option<TraceContext>,
+    /// The span that its sender names. None: it names none.
+    pub sender: Option<TraceContext>,
 }
 
 /// The spans of a batch while it is ingested. They end when this is dropped.
@@ -32,31 +32,37 @@ pub struct Child(#[expect(dead_code, reason = "its drop ends the span")] Span);
 
 impl BatchTrace {
     /// Begins the spans of a batch, and remembers the contexts of its events. `origin`: where the messages come from, as in a dead
-    /// letter.
+    /// letter. `request`: the span of the request that sent all of them; it is the parent of those whose sender names none.
     #[must_use]
-    pub fn begin(traces: &Arc<Traces>, origin: &str, messages: &[TracedMessage<'_>]) -> Self {
+    pub fn begin(
+        traces: &Arc<Traces>,
+        origin: &str,
+        request: Option<&TraceContext>,
+        messages: &[TracedMessage<'_>],
+    ) -> Self {
         let (system, destination) = place(origin);
-        let contexts = messages.iter().filter_map(|message| message.context.as_ref());
-        let links: Vec<Link> = contexts
-            .map(|context| Link::with_context(remote(context)))
-            .collect();
+        let senders = messages.iter().filter_map(|message| message.sender.as_ref());
+        let is_any_sampled = senders.clone().any(|sender| sender.is_sampled);
+        let links: Vec<Link> = senders.map(|sender| Link::with_context(remote(sender))).collect();
         let mut builder = messaging(SpanKind::Consumer, PROCESS, system, destination).with_links(links);
         let count = KeyValue::new(
             "messaging.batch.message_count",
             i64::try_from(messages.len()).unwrap_or(i64::MAX),
         );
         builder.attributes.get_or_insert_default().push(count);
-        let batch = traces.span(builder, &Context::new());
+        // As a child of a request that is not recorded, the batch would not be, although a sender records its trace.
+        let parent = request.filter(|request| request.is_sampled || !is_any_sampled);
+        let batch = traces.span(builder, &below(parent));
         let batch_link = Link::with_context(batch.span_context().clone());
         let messages = messages.iter().map(|message| {
-            let sender = remote(message.context.as_ref()?);
+            let parent = message.sender.as_ref().or(request)?;
             let event = message.event?;
             let builder = of_event(
                 messaging(SpanKind::Consumer, PROCESS, system, destination)
                     .with_links(vec![batch_link.clone()]),
                 event,
             );
-            let span = traces.span(builder, &Context::new().with_remote_span_context(sender));
+            let span = traces.span(builder, &below(Some(parent)));
             traces
                 .contexts
                 .remember(&event.source, &event.id, propagated(span.span_context()));

@@ -1,16 +1,18 @@
 //! Sends spans to an OTLP endpoint over HTTP. Whatever the endpoint does, whoever makes a span does not wait: the queue is bounded,
 //! and what does not fit is dropped and counted.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use opentelemetry::Context;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -39,6 +41,8 @@ const SPANS: &str = "tenure_trace_spans_total";
 pub enum ExportError {
     #[error("the HTTP client for traces cannot be created: {0}")]
     Client(#[source] reqwest::Error),
+    #[error("the header {0} of `telemetry.otlp_headers` cannot be sent; correct its name and value")]
+    Header(String),
     #[error("traces cannot be exported: {0}; correct [telemetry] or the OTEL_EXPORTER_OTLP_ variables")]
     Exporter(#[from] ExporterBuildError),
 }
@@ -87,32 +91,63 @@ pub struct Export {
     failing_since: Option<Instant>,
 }
 
+/// Sends exactly the headers of the settings. The exporter adds those of the variables of OpenTelemetry, which settings may override.
+#[derive(Debug)]
+struct Client {
+    inner: reqwest::Client,
+    headers: HeaderMap,
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (mut parts, body) = request.into_parts();
+        let mut headers = self.headers.clone();
+        headers.extend(
+            parts
+                .headers
+                .remove(CONTENT_TYPE)
+                .map(|value| (CONTENT_TYPE, value)),
+        );
+        parts.headers = headers;
+        self.inner.send_bytes(Request::from_parts(parts, body)).await
+    }
+}
+
+fn headers(settings: &TelemetrySettings) -> Result<HeaderMap, ExportError> {
+    let parsed = settings.headers.iter().map(|(name, value)| {
+        let invalid = || ExportError::Header(name.clone());
+        let mut secret = HeaderValue::from_str(value.reveal()).map_err(|_| invalid())?;
+        secret.set_sensitive(true);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        Ok((name, secret))
+    });
+    parsed.collect()
+}
+
 pub(super) fn open(
-    endpoint: &Url,
+    url: &Url,
     settings: &TelemetrySettings,
     resource: &Resource,
 ) -> Result<(Queue, Export), ExportError> {
     // reqwest uses the default of the process. Another part may have set the same one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
+    let inner = reqwest::Client::builder()
         .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .timeout(TIMEOUT)
         .build()
         .map_err(ExportError::Client)?;
-    let headers: HashMap<String, String> = settings
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
-        .collect();
-    let url = traces_url(endpoint);
+    let client = Client {
+        inner,
+        headers: headers(settings)?,
+    };
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(url.as_str())
-        .with_headers(headers)
         // Its pauses would block a thread of the runtime.
         .with_retry_policy(RetryPolicy::disabled())
         .with_timeout(TIMEOUT)
@@ -122,22 +157,11 @@ pub(super) fn open(
     let export = Export {
         spans,
         exporter,
-        endpoint: endpoint.origin().ascii_serialization(),
+        endpoint: url.origin().ascii_serialization(),
         left: Vec::new(),
         failing_since: None,
     };
     Ok((Queue(queue), export))
-}
-
-/// Where a collector receives traces. The setting may be its base URL, as OpenTelemetry's variable is.
-fn traces_url(endpoint: &Url) -> Url {
-    const PATH: &str = "/v1/traces";
-    let mut url = endpoint.clone();
-    let path = url.path().trim_end_matches('/').to_owned();
-    if !path.ends_with(PATH) {
-        url.set_path(&format!("{path}{PATH}"));
-    }
-    url
 }
 
 impl Export {
@@ -235,28 +259,5 @@ impl Export {
             why = %error,
             "spans cannot be sent; those that do not fit the queue are dropped, and nothing else is affected"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_for_traces_is_appended_unless_it_is_there() {
-        for (endpoint, expected) in [
-            ("http://localhost:4318", "http://localhost:4318/v1/traces"),
-            ("http://localhost:4318/", "http://localhost:4318/v1/traces"),
-            (
-                "https://otlp.example.com/tenant",
-                "https://otlp.example.com/tenant/v1/traces",
-            ),
-            (
-                "https://otlp.example.com/v1/traces",
-                "https://otlp.example.com/v1/traces",
-            ),
-        ] {
-            assert_eq!(traces_url(&endpoint.parse().unwrap()).as_str(), expected);
-        }
     }
 }

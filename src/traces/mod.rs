@@ -1,19 +1,22 @@
-//! Traces: spans by OpenTelemetry's conventions for messaging, sent over OTLP. Without an endpoint there is no [`Traces`], and nothing
-//! is read, made or remembered for an event.
+//! Traces: spans by OpenTelemetry's conventions for messaging and HTTP, sent over OTLP. Without an endpoint there is no [`Traces`],
+//! and nothing is read, made or remembered for an event.
 //!
 //! A batch of messages is a span that links the spans of their senders. A message with a trace context also has a span of its own,
-//! in the trace of its sender; publishing the changes that it causes continues that trace.
+//! in the trace of its sender; publishing the changes that it causes continues that trace. A request that sends events is a span in
+//! the trace of its sender, and the parent of everything else that it causes.
 
 mod batch;
 mod contexts;
 mod export;
 mod publication;
+mod request;
 mod sampler;
 
 use std::sync::Arc;
 
 use opentelemetry::trace::{
-    SpanBuilder, SpanContext, SpanId, SpanKind, TraceFlags, TraceId, Tracer as _, TracerProvider as _,
+    SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, Tracer as _,
+    TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
@@ -22,6 +25,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 pub use batch::{BatchTrace, Child, TracedMessage};
 pub use export::{Export, ExportError, declare_counters};
 pub use publication::Publication;
+pub use request::{Request, Serving};
 
 use crate::config::TelemetrySettings;
 use crate::wire::TraceContext;
@@ -43,14 +47,14 @@ impl Traces {
     /// # Errors
     /// When the settings make no exporter.
     pub fn start(settings: &TelemetrySettings) -> Result<Option<(Arc<Self>, Export)>, ExportError> {
-        let Some(endpoint) = &settings.endpoint else {
+        let Some(url) = &settings.traces_url else {
             return Ok(None);
         };
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let (queue, export) = export::open(endpoint, settings, &resource)?;
+        let (queue, export) = export::open(url, settings, &resource)?;
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler::sampler(settings.sampling_ratio))
             .with_resource(resource)
@@ -96,6 +100,15 @@ const PUBLISH: Operation = Operation {
     name: "publish",
     kind: "send",
 };
+
+/// The place below a span, or at the top of a new trace.
+fn below(parent: Option<&TraceContext>) -> Context {
+    let top = Context::new();
+    match parent {
+        Some(parent) => top.with_remote_span_context(remote(parent)),
+        None => top,
+    }
+}
 
 /// A span of another process.
 fn remote(context: &TraceContext) -> SpanContext {

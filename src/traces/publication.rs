@@ -1,10 +1,10 @@
 //! The span of publishing a change, in the trace of the event that caused it.
 
-use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
 
-use super::{PUBLISH, Traces, messaging, propagated, remote};
+use super::{PUBLISH, Traces, below, messaging, propagated};
 use crate::domain::Cause;
 use crate::store::Recorded;
 use crate::wire::{self, TraceContext};
@@ -34,7 +34,7 @@ impl Traces {
             KeyValue::new("cloudevents.event_type", kind),
             KeyValue::new("cloudevents.event_subject", line.entry.key.to_string()),
         ]);
-        let span = self.span(builder, &Context::new().with_remote_span_context(remote(&event)));
+        let span = self.span(builder, &below(Some(&event)));
         let context = propagated(span.span_context());
         Some(Publication { span, context })
     }

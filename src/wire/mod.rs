@@ -47,6 +47,7 @@ pub use explain::JsonError;
 pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
 pub use members::Members;
+pub(crate) use text::percent_decode;
 pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use unknown_fields::Warning;
 

@@ -21,7 +21,7 @@ pub(super) fn unquote(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Decodes `%41` and the like. Leaves invalid encodings unchanged, as the CloudEvents HTTP binding (section 3.1.3.2)
 /// requires of receivers.
-pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &[u8]) -> Vec<u8> {
     let digit = |at: usize| {
         text.get(at)
             .and_then(|&byte| char::from(byte).to_digit(16))

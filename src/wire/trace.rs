@@ -60,6 +60,20 @@ impl TraceContext {
     /// which names the last hop only.
     #[must_use]
     pub fn of(message: &DeadLetter) -> Option<Self> {
+        let in_transport = || {
+            let header = |name: &str| -> Option<Cow<'_, str>> {
+                let mut found = message.headers.iter();
+                let (_, value) = found.find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+                Some(value.into())
+            };
+            Self::parse(&header(TRACEPARENT)?, header(TRACESTATE).as_deref())
+        };
+        Self::of_event(message).or_else(in_transport)
+    }
+
+    /// The context in the attributes of an event, whose message is stored as a dead letter.
+    #[must_use]
+    pub fn of_event(message: &DeadLetter) -> Option<Self> {
         let headers = Pairs::from(message.headers.clone());
         // In binary mode, the body is the data.
         let in_json = || {
@@ -73,15 +87,7 @@ impl TraceContext {
             let attribute = |name| headers.attribute(name).ok().flatten();
             Self::parse(&attribute(TRACEPARENT)?, attribute(TRACESTATE).as_deref())
         };
-        let in_transport = || {
-            let header = |name: &str| -> Option<Cow<'_, str>> {
-                let mut found = message.headers.iter();
-                let (_, value) = found.find(|(header, _)| header.eq_ignore_ascii_case(name))?;
-                Some(value.into())
-            };
-            Self::parse(&header(TRACEPARENT)?, header(TRACESTATE).as_deref())
-        };
-        in_attributes().or_else(in_json).or_else(in_transport)
+        in_attributes().or_else(in_json)
     }
 
     /// As a `traceparent`.

@@ -249,6 +249,9 @@ impl Worker {
     }
 
     fn start_scheduler(&mut self, engine: &Arc<Engine>, name: String) {
+        let all = self.settings.sweeps.schedules.iter();
+        let enabled = all.filter(|(_, schedule)| schedule.enabled);
+        self.api.watch_sweeps(enabled.map(|(sweep, _)| *sweep).collect());
         let scheduler = Scheduler::new(engine.clone(), &self.settings.sweeps, name);
         let watched = scheduler.clone();
         self.api.watch(

@@ -103,24 +103,23 @@ fn names(pattern: &str, test: &str) -> bool {
     rest.is_empty() || pattern.ends_with("::") || pattern.ends_with('…') || rest.starts_with("::")
 }
 
-#[test]
-fn every_test_that_the_reliability_document_names_exists() {
+/// Every test of this program.
+fn tests() -> BTreeSet<String> {
     let listed = Command::new(std::env::current_exe().expect("this program"))
         .args(["--list", "--format", "terse"])
         .output()
         .expect("a list of tests");
     let listed = String::from_utf8(listed.stdout).expect("text");
-    let tests: BTreeSet<&str> = listed
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"))
-        .collect();
-    assert!(tests.len() > 100, "{} tests", tests.len());
+    let tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    tests.map(str::to_owned).collect()
+}
+
+/// The names of tests in a text, as patterns.
+fn named(text: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let modules: BTreeSet<&str> = tests.iter().filter_map(|test| test.split("::").next()).collect();
-    let text = read("docs/reliability.md");
-    let mut named = 0;
-    let mut missing = Vec::new();
+    let mut named = Vec::new();
     let mut before = String::new();
-    for span in code_spans(&text) {
+    for span in code_spans(text) {
         // `…::name` shares the module of the name before it.
         let pattern = match span.strip_prefix("…::") {
             Some(name) => format!("{before}::{name}"),
@@ -130,16 +129,38 @@ fn every_test_that_the_reliability_document_names_exists() {
         if !pattern.contains("::") || !modules.contains(module) {
             continue;
         }
-        named += 1;
-        if !tests.iter().any(|test| names(&pattern, test)) {
-            missing.push(pattern.clone());
-        }
         if let Some((parent, _)) = pattern.trim_end_matches("::").rsplit_once("::") {
-            before = parent.to_owned();
+            parent.clone_into(&mut before);
         }
+        named.push(pattern);
     }
-    assert!(named > 50, "{named} names");
-    assert!(missing.is_empty(), "{missing:#?}");
+    named
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let tests = tests();
+    assert!(tests.len() > 100, "{} tests", tests.len());
+    for (document, least) in [("docs/reliability.md", 50), ("docs/operations.md", 20)] {
+        let named = named(&read(document), &tests);
+        assert!(named.len() > least, "{document}: {} names", named.len());
+        let is_missing = |pattern: &&String| !tests.iter().any(|test| names(pattern, test));
+        let missing: Vec<_> = named.iter().filter(is_missing).collect();
+        assert!(missing.is_empty(), "{document}: {missing:#?}");
+    }
+}
+
+#[test]
+fn every_procedure_for_operators_names_its_tests() {
+    let tests = tests();
+    let text = read("docs/operations.md");
+    let (_, rest) = text.split_once("\n## Procedures\n").expect("procedures");
+    let procedures = rest.split("\n## ").next().expect("text");
+    let procedures: Vec<&str> = procedures.split("\n### ").skip(1).collect();
+    assert!(procedures.len() > 10, "{} procedures", procedures.len());
+    for procedure in procedures {
+        assert!(!named(procedure, &tests).is_empty(), "no tests: {procedure}");
+    }
 }
 
 /// The files that a guide lists: a set for each row of its table, of which one file is touched.

@@ -1,5 +1,6 @@
 //! `tenure top`: the overview of the console, live in the terminal. It only reads.
 
+mod charts;
 mod figures;
 mod keys;
 mod lists;
@@ -15,6 +16,7 @@ use clap::Args;
 
 pub use figures::{Figures, Reader, WorkerFigures};
 pub use screen::{Screen, Trouble, draw};
+pub use session::Drawing;
 
 use super::context::{Context, UsageError};
 use super::output;

@@ -6,25 +6,20 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, RenderDirection, Sparkline, Wrap};
+use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use unicode_width::UnicodeWidthStr as _;
 
 use super::figures::Figures;
-use super::lists;
+use super::{charts, lists};
 use crate::engine::{ExpiryCounts, Issue, tone_of, verdict};
 use crate::escape::visible;
-use crate::http::Minute;
-use crate::phrases::number;
 use crate::tone::Tone;
 
 /// A read that takes longer is shown.
 const SLOW: Duration = Duration::from_secs(5);
 /// Lines of issues on a small terminal.
 const ISSUE_LINES: u16 = 4;
-/// The columns of the name of a minute's outcome, and of its sum.
-const NAME: u16 = 10;
-const SUM: u16 = 9;
 
 /// What is shown.
 pub struct Screen {
@@ -185,13 +180,13 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     header(frame, head, screen);
     states(frame, state_area, state);
     let (left, right) = columns(activity_area);
-    activity(frame, left, palette, figures);
+    charts::activity(frame, left, palette, figures);
     lists::flow(palette, figures).draw(frame, right);
     sweeps.draw(frame, sweeps_area);
     let (left, right) = columns(groups_area);
     lists::dead_letters(palette, &figures.overview).draw(frame, left);
     lists::refusals(palette, &figures.refusals).draw(frame, right);
-    expiries(frame, expiries_area, screen, figures);
+    charts::expiries(frame, expiries_area, palette, screen.expiries.as_ref(), figures);
     if screen.is_issues {
         popup(frame, "Issues", all(palette, &issues));
     }
@@ -201,7 +196,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
 }
 
 /// Rows of these heights. That of height 0 gets the rest.
-fn rows<const N: usize>(area: Rect, heights: [u16; N]) -> [Rect; N] {
+pub(super) fn rows<const N: usize>(area: Rect, heights: [u16; N]) -> [Rect; N] {
     let constraints = heights.map(|height| match height {
         0 => Constraint::Fill(1),
         height => Constraint::Length(height),
@@ -323,117 +318,6 @@ fn states(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>) {
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);
 }
 
-/// What is counted of a minute.
-type Count = fn(&Minute) -> u64;
-
-/// Events by outcome and changes, for each minute of the last hour.
-fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figures: &Figures) {
-    let worker = match &figures.worker {
-        Ok(worker) => worker,
-        Err(why) => {
-            let why = vec![
-                Line::styled("Events and changes a minute", palette.heading()),
-                Line::raw("Only a worker counts them, and none was asked:"),
-                Line::styled(visible(why).into_owned(), muted()),
-            ];
-            frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), area);
-            return;
-        }
-    };
-    let [title, rest] = rows(area, [1, 0]);
-    let heading = "Events and changes a minute, last hour";
-    frame.render_widget(Line::styled(heading, palette.heading()), title);
-    let series: [(&str, Tone, Count); 6] = [
-        ("applied", Tone::Good, |minute| minute.applied),
-        ("duplicate", Tone::Neutral, |minute| minute.duplicate),
-        ("refused", Tone::Attention, |minute| minute.refused),
-        ("deferred", Tone::Neutral, |minute| minute.deferred),
-        ("dead", Tone::Bad, |minute| minute.dead),
-        ("changes", Tone::Neutral, |minute| minute.changes),
-    ];
-    let areas: [Rect; 6] = rows(rest, [1; 6]);
-    for ((name, tone, of), area) in series.into_iter().zip(areas) {
-        let values: Vec<u64> = worker.minutes.iter().map(of).collect();
-        let sum: u64 = values.iter().sum();
-        // A state without events needs no colour.
-        let style = if sum == 0 { Style::new() } else { palette.of(tone) };
-        bars(frame, area, (name, style), sum, &values);
-    }
-}
-
-/// A name, bars, and the sum of all values.
-fn bars(frame: &mut Frame<'_>, area: Rect, (name, style): (&str, Style), sum: u64, values: &[u64]) {
-    let columns = [
-        Constraint::Length(NAME),
-        Constraint::Fill(1),
-        Constraint::Length(SUM),
-    ];
-    let [name_area, bars_area, sum_area] = Layout::horizontal(columns).areas(area);
-    frame.render_widget(Span::raw(name.to_owned()), name_area);
-    let values = merged(values, bars_area.width.into());
-    let bars = Sparkline::default()
-        .data(&values)
-        .direction(RenderDirection::LeftToRight)
-        .style(style);
-    let width = u16::try_from(values.len())
-        .unwrap_or(u16::MAX)
-        .min(bars_area.width);
-    frame.render_widget(bars, Rect { width, ..bars_area });
-    frame.render_widget(
-        Line::styled(lists::harmless(&number(sum)), style).right_aligned(),
-        sum_area,
-    );
-}
-
-/// The values, of which as many are added up as it takes to fit into a width.
-fn merged(values: &[u64], width: usize) -> Vec<u64> {
-    if values.is_empty() || width == 0 {
-        return Vec::new();
-    }
-    let each = values.len().div_ceil(width);
-    // The newest values are at the end, and all of them count.
-    let first = values.len() % each;
-    let (head, rest) = values.split_at(first);
-    let head = (!head.is_empty()).then(|| head.iter().sum());
-    let rest = rest.chunks(each).map(|part| part.iter().sum());
-    head.into_iter().chain(rest).collect()
-}
-
-/// The accesses that expire, by day.
-fn expiries(frame: &mut Frame<'_>, area: Rect, screen: &Screen, figures: &Figures) {
-    let palette = screen.palette;
-    let heading = "Accesses that expire in 30 days ";
-    let width = u16::try_from(heading.len()).unwrap_or(u16::MAX);
-    let [name, rest] = Layout::horizontal([Constraint::Length(width), Constraint::Fill(1)]).areas(area);
-    frame.render_widget(Span::styled(heading, palette.heading()), name);
-    let Some(counted) = &screen.expiries else {
-        frame.render_widget(Span::styled("being counted …", muted()), rest);
-        return;
-    };
-    let mark = if counted.complete { "" } else { "+" };
-    let total = lists::harmless(&format!("{}{mark} ", number(counted.total())));
-    let values: Vec<u64> = counted
-        .by_day(figures.overview.now)
-        .into_iter()
-        .map(|(_, count)| count)
-        .collect();
-    let days = u16::try_from(values.len()).unwrap_or(u16::MAX);
-    let width = u16::try_from(total.chars().count()).unwrap_or(u16::MAX);
-    let columns = [
-        Constraint::Length(width),
-        Constraint::Length(days),
-        Constraint::Fill(1),
-    ];
-    let [total_area, bars_area, _] = Layout::horizontal(columns).areas(rest);
-    frame.render_widget(Span::raw(total), total_area);
-    frame.render_widget(
-        Sparkline::default()
-            .data(&values)
-            .style(palette.of(Tone::Attention)),
-        bars_area,
-    );
-}
-
 fn help(every: Duration) -> Vec<Line<'static>> {
     [
         "q, Esc, Ctrl-C   quit".to_owned(),
@@ -479,7 +363,7 @@ fn popup(frame: &mut Frame<'_>, title: &'static str, lines: Vec<Line<'static>>) 
 mod tests {
     use ratatui::text::Line;
 
-    use super::{height, merged};
+    use super::height;
 
     #[test]
     fn wrapped_lines_are_counted() {
@@ -494,13 +378,5 @@ mod tests {
         ] {
             assert_eq!(height(&[Line::raw(text)], width), rows, "{text} {width}");
         }
-    }
-
-    #[test]
-    fn bars_that_do_not_fit_are_added_up_from_the_newest() {
-        assert_eq!(merged(&[1, 2, 3, 4, 5], 5), [1, 2, 3, 4, 5]);
-        assert_eq!(merged(&[1, 2, 3, 4, 5], 3), [1, 5, 9]);
-        assert_eq!(merged(&[1, 2, 3, 4], 9), [1, 2, 3, 4]);
-        assert!(merged(&[], 3).is_empty() && merged(&[1], 0).is_empty());
     }
 }

@@ -22,14 +22,25 @@ const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// The terminal while it is drawn on. It is restored when this is dropped; a panic restores it before its message is printed.
-struct Drawing(DefaultTerminal);
+pub struct Drawing(DefaultTerminal);
 
 impl Drawing {
-    fn begin() -> anyhow::Result<Self> {
+    /// # Errors
+    /// Standard output is no terminal.
+    pub fn begin() -> anyhow::Result<Self> {
         ratatui::try_init()
             .map(Self)
             .inspect_err(|_| ratatui::restore())
             .context("the terminal cannot be drawn on; `tenure top -o json` prints the figures once")
+    }
+
+    /// # Errors
+    /// The terminal is gone.
+    pub fn draw(&mut self, screen: &Screen) -> anyhow::Result<()> {
+        self.0
+            .draw(|frame| draw(frame, screen))
+            .context("the terminal cannot be drawn on")?;
+        Ok(())
     }
 }
 
@@ -55,14 +66,14 @@ pub(super) async fn run(reader: Reader, place: String, every: Duration) -> anyho
     let refresh = Arc::new(Notify::new());
     let recount = Arc::new(Notify::new());
     let (sender, mut news) = mpsc::channel(4);
-    let counting = tokio::spawn(count(reader.engine.clone(), recount.clone(), sender.clone()));
+    let mut counting = tokio::spawn(count(reader.engine.clone(), recount.clone(), sender.clone()));
     let mut reading = tokio::spawn(read(reader, every, refresh.clone(), sender));
     let mut screen = Screen::new(place, every, output::is_coloured());
     let mut drawing = Drawing::begin()?;
     let mut keys = keys::listen();
     let result = loop {
-        if let Err(error) = drawing.0.draw(|frame| draw(frame, &screen)) {
-            break Err(error).context("the terminal cannot be drawn on");
+        if let Err(error) = drawing.draw(&screen) {
+            break Err(error);
         }
         let command = tokio::select! {
             biased;
@@ -73,7 +84,9 @@ pub(super) async fn run(reader: Reader, place: String, every: Duration) -> anyho
                 tell(&mut screen, news);
                 None
             }
+            // A panic ends them, and has restored the terminal.
             ended = &mut reading => break ended.context("the figures can no longer be read"),
+            ended = &mut counting => break ended.context("the expiries can no longer be counted"),
             () = tokio::time::sleep(REDRAW) => None,
         };
         match command {

@@ -4,7 +4,7 @@
 use crate::domain::Event;
 use crate::store::DeadLetter;
 use crate::traces::{BatchTrace, Child};
-use crate::wire;
+use crate::wire::{self, TraceContext};
 
 /// Makes a dead letter of the message at a place in the batch, with a reason.
 pub type MakeDead<'a> = &'a (dyn Fn(usize, &str) -> DeadLetter + Sync);
@@ -12,11 +12,36 @@ pub type MakeDead<'a> = &'a (dyn Fn(usize, &str) -> DeadLetter + Sync);
 /// The origin of events that did not come as messages.
 const NO_MESSAGE: &str = "engine";
 
+/// Where the events of a batch come from.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Origin<'a> {
+    /// None: they did not come as messages.
+    pub make_dead: Option<MakeDead<'a>>,
+    /// The span of the request that sent all of them.
+    pub request: Option<&'a TraceContext>,
+}
+
+impl Origin<'_> {
+    /// The span that the sender of a message names. The span of a request replaces the header of its transport.
+    pub fn sender(&self, message: &DeadLetter) -> Option<TraceContext> {
+        match self.request {
+            Some(_) => TraceContext::of_event(message),
+            None => TraceContext::of(message),
+        }
+    }
+
+    /// The id of the trace that a message belongs to.
+    pub fn trace_id(&self, message: &DeadLetter) -> Option<String> {
+        let sender = self.sender(message);
+        let context = sender.as_ref().or(self.request)?;
+        Some(context.trace_id_text())
+    }
+}
+
 /// The messages of a batch.
 #[derive(Clone, Copy)]
 pub(super) struct Originals<'a> {
-    /// None: there are no messages.
-    pub make_dead: Option<MakeDead<'a>>,
+    pub origin: Origin<'a>,
     /// Two events of the batch have one source and id.
     pub has_namesakes: bool,
     /// The spans of the batch. None: traces are off.
@@ -31,7 +56,7 @@ impl Originals<'_> {
 
     /// The message of an event as a dead letter.
     pub fn dead(&self, place: usize, event: &Event, reason: &str) -> DeadLetter {
-        match self.make_dead {
+        match self.origin.make_dead {
             Some(make_dead) => make_dead(place, reason),
             None => wire::dead_event(NO_MESSAGE, &wire::event(event), reason),
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Engine, Incoming, Originals, Outcome};
+use super::{Engine, Incoming, Origin, Originals, Outcome};
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::DeadLetter;
-use crate::wire::{Described, TraceContext};
+use crate::wire::Described;
 
 /// The period in which a number of refusals is logged.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -53,10 +53,10 @@ pub(super) struct DeadLine {
 }
 
 impl DeadLine {
-    pub fn of(dead_letter: &DeadLetter) -> Self {
+    pub fn of(dead_letter: &DeadLetter, origin: Origin<'_>) -> Self {
         Self {
             described: Described::of(dead_letter),
-            trace: trace_id(dead_letter),
+            trace: origin.trace_id(dead_letter),
             origin: dead_letter.origin.clone(),
             bytes: dead_letter.body.len(),
             why: dead_letter.reason.clone(),
@@ -190,13 +190,9 @@ impl Engine {
 impl Originals<'_> {
     /// The id of the trace that a message belongs to.
     fn trace_id(&self, place: usize) -> Option<String> {
-        self.make_dead
-            .and_then(|make_dead| trace_id(&make_dead(place, "")))
+        let make_dead = self.origin.make_dead?;
+        self.origin.trace_id(&make_dead(place, ""))
     }
-}
-
-fn trace_id(message: &DeadLetter) -> Option<String> {
-    TraceContext::of(message).map(|context| context.trace_id_text())
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Engine {
         for (place, reason) in &known.mistakes {
             let (in_batch, event) = &part[*place];
             let dead_letter = transaction.originals.dead(*in_batch, event, reason);
-            let line = DeadLine::of(&dead_letter);
+            let line = DeadLine::of(&dead_letter, transaction.originals.origin);
             ingested.mistakes.push((event.clone(), line));
             commit.dead_letters.push(dead_letter);
         }

@@ -1,5 +1,7 @@
 //! `tenure top`: what it draws from a real store, and how it behaves on a terminal.
 
+use std::io::Read as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use nix::sys::signal::Signal;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
-use tenure::cli::top::{Reader, Screen, draw};
+use tenure::cli::top::{Drawing, Reader, Screen, draw};
 use tenure::config::Settings;
 use tenure::domain::Sweep;
 use tenure::engine::Authority;
@@ -269,6 +271,50 @@ fn keys_and_signals_end_it_and_restore_the_terminal() {
         top.wait_until("restored terminal", |screen| !screen.alternate_screen());
         assert!(top.is_restored(), "{name}");
     }
+}
+
+/// Set in the process that [`a_panic_restores_the_terminal_before_its_message`] starts.
+const PANICS: &str = "TENURE_TEST_PANICS";
+
+/// Draws, waits for a key, and panics.
+fn panic_while_drawing() -> ! {
+    let mut drawing = Drawing::begin().expect("a terminal");
+    let screen = Screen::new("sqlite://tenure.db".into(), Duration::from_secs(2), true);
+    drawing.draw(&screen).expect("drawn");
+    let mut key = [0];
+    std::io::stdin().read_exact(&mut key).expect("a key");
+    panic!("on purpose, after {key:?}");
+}
+
+/// This test runs again in a process of its own, on a terminal, and panics there.
+#[test]
+fn a_panic_restores_the_terminal_before_its_message() {
+    if std::env::var_os(PANICS).is_some() {
+        panic_while_drawing();
+    }
+    let (_, module) = module_path!().split_once("::").expect("a crate and a module");
+    let mut command = Command::new("setsid");
+    command
+        .arg("--ctty")
+        .arg(std::env::current_exe().expect("a program"))
+        .arg(format!(
+            "{module}::a_panic_restores_the_terminal_before_its_message"
+        ))
+        .args(["--exact", "--nocapture"])
+        .env("TERM", "xterm-256color")
+        // A backtrace would push the message off the screen.
+        .env("RUST_BACKTRACE", "0")
+        .env(PANICS, "1");
+    let mut top = PseudoTerminal::start(command, 80, 24);
+    top.wait_for("Reading the figures");
+    assert!(top.screen().alternate_screen() && top.screen().hide_cursor());
+    top.press("x");
+    assert!(!top.ended().success());
+    // On the screen that was there before, where it stays.
+    top.wait_until("message", |screen| {
+        !screen.alternate_screen() && screen.contents().contains("on purpose, after [120]")
+    });
+    assert!(top.is_restored());
 }
 
 /// Whether a program has set the colour of text.

@@ -184,15 +184,15 @@ fn every_setting_reaches_its_field() {
     assert_eq!(settings.log.refusals_per_minute, 60);
     let telemetry = &settings.telemetry;
     assert_eq!(
-        telemetry.endpoint.as_ref().unwrap().as_str(),
-        "https://otlp.example.com/tenant"
+        telemetry.traces_url.as_ref().unwrap().as_str(),
+        "https://otlp.example.com/tenant/v1/traces"
     );
     let headers: Vec<(&str, &str)> = telemetry
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.reveal()))
         .collect();
-    assert_eq!(headers, [("authorization", "Basic%20eA"), ("x-tenant", "acme")]);
+    assert_eq!(headers, [("authorization", "Basic eA"), ("x-tenant", "acme")]);
     assert_eq!(telemetry.service_name, "billing");
     assert!(telemetry.sampling_ratio.total_cmp(&0.25).is_eq());
     assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));

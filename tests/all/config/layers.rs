@@ -63,19 +63,52 @@ fn variables_of_opentelemetry_set_where_traces_go_and_tenure_variables_override_
     .unwrap();
     let telemetry = &settings.telemetry;
     assert_eq!(
-        telemetry.endpoint.as_ref().unwrap().as_str(),
-        "http://collector:4318/"
+        telemetry.traces_url.as_ref().unwrap().as_str(),
+        "http://collector:4318/v1/traces"
     );
     assert_eq!(telemetry.headers[0].1.reveal(), "s3cret");
     assert_eq!(telemetry.service_name, "tenure-eu");
     assert!(!settings.redacted_toml().contains("s3cret"));
-    assert!(
-        load(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")])
-            .unwrap()
-            .telemetry
-            .endpoint
-            .is_none()
+    assert_eq!(traces_url(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
+}
+
+fn traces_url(env: &[(&str, &str)]) -> Option<String> {
+    let telemetry = load(env).unwrap().telemetry;
+    telemetry.traces_url.map(String::from)
+}
+
+#[test]
+fn the_variable_of_opentelemetry_for_traces_is_used_as_it_is() {
+    let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318");
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318");
+    for env in [&[traces][..], &[all, traces]] {
+        assert_eq!(traces_url(env).as_deref(), Some("http://traces:4318/"), "{env:?}");
+    }
+    let empty = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "");
+    assert_eq!(
+        traces_url(&[all, empty]).as_deref(),
+        Some("http://all:4318/v1/traces")
     );
+    let own = ("TENURE_TELEMETRY__OTLP_ENDPOINT", "http://own:4318");
+    assert_eq!(
+        traces_url(&[all, traces, own]).as_deref(),
+        Some("http://own:4318/v1/traces")
+    );
+    let off = ("TENURE_TELEMETRY__OTLP_ENDPOINT", "");
+    assert_eq!(traces_url(&[all, traces, off]), None);
+    let exact = ("TENURE_TELEMETRY__OTLP_TRACES_ENDPOINT", "http://own:4318/spans");
+    assert_eq!(
+        traces_url(&[all, traces, own, exact]).as_deref(),
+        Some("http://own:4318/spans")
+    );
+
+    let headers = load(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-traces=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-all=1"),
+    ]);
+    let headers = headers.unwrap().telemetry.headers;
+    assert_eq!(headers.len(), 1);
+    assert_eq!(headers[0].0, "x-traces");
 }
 
 #[test]

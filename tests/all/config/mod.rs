@@ -126,6 +126,7 @@ fn default_toml_has_exactly_these_keys() {
         "sweeps.chunk",
         "telemetry.otlp_endpoint",
         "telemetry.otlp_headers",
+        "telemetry.otlp_traces_endpoint",
         "telemetry.sampling_ratio",
         "telemetry.service_name",
         "webhooks.allow_networks",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -24,7 +24,8 @@ pub struct Received {
     pub spans: Vec<Span>,
     /// The attributes of the resources.
     pub resource: Vec<KeyValue>,
-    /// The headers of the last request.
+    /// The path and the headers of the last request.
+    pub path: String,
     pub headers: HeaderMap,
 }
 
@@ -48,9 +49,7 @@ impl Collector {
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
             .expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let router = Router::new()
-            .route("/v1/traces", post(receive))
-            .with_state(received.clone());
+        let router = Router::new().fallback(post(receive)).with_state(received.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self {
             received,
@@ -80,6 +79,7 @@ impl Collector {
 
 async fn receive(
     State(received): State<Arc<Mutex<Received>>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, Vec<u8>) {
@@ -93,6 +93,7 @@ async fn receive(
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, Vec::new());
     }
     let mut received = received.lock().expect("no panic");
+    uri.path().clone_into(&mut received.path);
     received.headers = headers;
     for of_resource in request.resource_spans {
         received.resource.extend(

@@ -1,5 +1,7 @@
 //! Lines of the log of a real worker.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::event;
@@ -106,29 +108,57 @@ fn refusals_are_lines_only_if_the_settings_ask_for_them_and_up_to_a_number() {
     }
 }
 
+/// The names of the fields in a line for people.
+fn names(line: &str) -> BTreeSet<&str> {
+    let is_name = |name: &&str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
+    };
+    line.split(' ')
+        .filter_map(|word| word.split_once('='))
+        .map(|(name, _)| name)
+        .filter(is_name)
+        .collect()
+}
+
 /// For people, with the same fields, and with nothing in them that a terminal would obey.
 #[test]
 fn lines_for_people_have_the_same_fields() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let worker = Tenure::new(folder.path(), &[]).run();
-    let unknown = event("1", "no\u{1b}[31msuch", "a", &json!({}));
-    assert_eq!(worker.post("/v1/events", STRUCTURED, &unknown.to_string()).0, 422);
-    let log = worker.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("a message became a dead letter"))
-        .unwrap_or_else(|| panic!("no line in {log}"));
-    for part in [
-        r#"event.id="1""#,
-        r#"event.source="/space""#,
-        r#"client="p/a""#,
-        "message.bytes=",
-        "why=",
-    ] {
-        assert!(line.contains(part), "{part} in {line}");
+    let logs = ["human", "json"].map(|format| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = [
+            ("TENURE_LOG__FORMAT", format),
+            ("TENURE_LOG__REFUSALS_PER_MINUTE", "1"),
+        ];
+        let worker = Tenure::new(folder.path(), &settings).run();
+        let mut unknown = event("1", "no\u{1b}[31msuch", "a", &json!({}));
+        unknown["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-00").into();
+        assert_eq!(worker.post("/v1/events", STRUCTURED, &unknown.to_string()).0, 422);
+        let refused = event("2", "client.archived", "nobody", &json!({}));
+        assert_eq!(worker.post("/v1/events", STRUCTURED, &refused.to_string()).0, 200);
+        let log = worker.log();
+        assert!(worker.stop().success());
+        log
+    });
+    let [human, json] = &logs;
+    for message in ["a message became a dead letter", "an event was refused"] {
+        let find = |log: &str| {
+            let line = log.lines().find(|line| line.contains(message));
+            line.unwrap_or_else(|| panic!("no line in {log}")).to_owned()
+        };
+        let (line, object) = (find(human), find(json));
+        let object: Value = serde_json::from_str(&object).expect("JSON");
+        // Each line begins with these.
+        let is_field = |name: &&str| !["timestamp", "level", "target", "message"].contains(name);
+        let fields = object.as_object().expect("an object").keys().map(String::as_str);
+        assert_eq!(names(&line), fields.filter(is_field).collect(), "{line} {object}");
+        for part in [r#"event.source="/space""#, "why="] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains('\u{1b}'), "{line:?}");
     }
-    assert!(!line.contains('\u{1b}'), "{line:?}");
-    assert!(worker.stop().success());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Metrics of a real worker, from its start on.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -56,6 +58,11 @@ fn every_counter_and_histogram_is_there_from_the_start() {
         r#"tenure_sweep_runs_total{sweep="request-lapse",status="failed"}"#,
         r#"tenure_pruned_total{table="dead_letters"}"#,
         r#"tenure_http_requests_total{method="POST",route="/v1/events",status="503"}"#,
+        r#"tenure_http_requests_total{method="GET",route="/clients/{partner}/{client}",status="200"}"#,
+        r#"tenure_http_requests_total{method="POST",route="/sweeps/{sweep}/{verb}",status="303"}"#,
+        r#"tenure_http_requests_total{method="POST",route="/sign-in",status="401"}"#,
+        r#"tenure_http_requests_total{method="GET",route="/assets/{file}",status="200"}"#,
+        r#"tenure_http_request_duration_seconds_count{route="/dead-letters"}"#,
         "tenure_event_to_commit_seconds_count",
         "tenure_event_to_publish_seconds_count",
         "tenure_policy_held_back",
@@ -63,6 +70,56 @@ fn every_counter_and_histogram_is_there_from_the_start() {
     ] {
         assert_eq!(value(&page, series), Some(0.0), "{series} in {page}");
     }
+    assert!(worker.stop().success());
+}
+
+/// The rules of Prometheus for names, types and help texts.
+#[test]
+fn promtool_finds_nothing_wrong_with_the_metrics_of_a_worker() {
+    let site = Site::new("metrics_by_promtool");
+    let tenure = site.tenure(&[("TENURE_SOURCES", "/space=1h")]);
+    let worker = tenure.run();
+    let file = site.file([event("1", "client.added", "a", &json!({"name": "A"}))]);
+    tenure.ok(&["publish", &file]);
+    worker.wait_until("published", || {
+        worker.metric("tenure_event_to_publish_seconds_count") > 0.5
+    });
+    worker.wait_until("with the depth of its queues", || {
+        page(&worker).contains("tenure_broker_queue_messages{")
+    });
+    let page = page(&worker);
+    let described = |line: &str, what: &str| {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        let of_histogram = ["_bucket", "_sum", "_count"];
+        let base = of_histogram.iter().find_map(|end| name.strip_suffix(end));
+        [Some(name), base]
+            .into_iter()
+            .flatten()
+            .any(|name| page.contains(&format!("# {what} {name} ")))
+    };
+    for line in page
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        assert!(described(line, "HELP") && described(line, "TYPE"), "{line}");
+    }
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = match command.spawn() {
+        Ok(promtool) => promtool,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("DID NOT RUN: promtool is not installed (Debian: prometheus)");
+            return;
+        }
+        Err(error) => panic!("promtool: {error}"),
+    };
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(page.as_bytes()).expect("it reads");
+    drop(input);
+    let output = promtool.wait_with_output().expect("it ends");
+    let printed = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.is_empty(), "{printed}");
     assert!(worker.stop().success());
 }
 
@@ -133,13 +190,16 @@ fn events_are_measured_up_to_their_commit_and_their_publication_and_counted_by_s
 #[test]
 fn the_age_of_the_last_successful_sweep_falls_when_one_succeeds() {
     let site = Site::new("metrics_of_sweeps");
-    let tenure = site.tenure(&[]);
+    let tenure = site.tenure(&[("TENURE_SWEEPS__REQUEST_LAPSE__ENABLED", "false")]);
     let worker = tenure.run();
-    let age = |worker: &Running| {
-        let series = r#"tenure_sweep_success_age_seconds{sweep="stalled-invitations"}"#;
-        value(&worker.get("/metrics").1, series)
+    let age_of = |worker: &Running, sweep: &str| {
+        let series = format!(r#"tenure_sweep_success_age_seconds{{sweep="{sweep}"}}"#);
+        value(&worker.get("/metrics").1, &series)
     };
+    let age = |worker: &Running| age_of(worker, "stalled-invitations");
     assert!(age(&worker).is_some_and(|age| age < 600.0));
+    // It runs on no worker, so it is not overdue.
+    assert_eq!(age_of(&worker, "request-lapse"), None);
     tenure.ok(&["sweep", "run", "stalled-invitations"]);
     let other = site.tenure(&[]).run();
     // Another worker reports it too, although it ran no sweep.

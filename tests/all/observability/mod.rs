@@ -4,6 +4,7 @@ mod collector;
 mod logs;
 mod metrics;
 mod traces;
+mod traces_of_requests;
 
 use serde_json::{Value, json};
 

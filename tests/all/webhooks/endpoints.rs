@@ -264,6 +264,28 @@ fn an_endpoint_of_the_settings_receives_changes(given: &Given) {
     });
 }
 
+/// Nothing in between, however often it fails.
+#[test]
+fn a_failing_endpoint_is_one_line_of_the_log_and_its_recovery_another() {
+    let given = Given::sqlite("");
+    let receiver = Receiver::answering(|_, _| Answer::status(500));
+    let running = given.tenure().run();
+    given.add("crm", &receiver.url(), &[]);
+    add_users(&running, 1, 0);
+    let lines = |words: &str| running.log().lines().filter(|line| line.contains(words)).count();
+    let rejected = r#"tenure_webhook_deliveries_total{endpoint="crm",outcome="rejected"}"#;
+    running.wait_until("attempts", || running.metric(rejected) > 2.5);
+    receiver.answer(|_, _| Answer::status(204));
+    running.wait_until("recovered", || lines("the endpoint receives changes again") > 0);
+    wait_for_all(&running, &receiver, &feed(&running));
+    let (failures, recoveries) = (
+        lines("an endpoint of a webhook fails"),
+        lines("the endpoint receives changes again"),
+    );
+    assert_eq!((failures, recoveries), (1, 1), "{}", running.log());
+    assert!(running.stop().success());
+}
+
 #[test]
 fn secrets_are_shown_once() {
     let given = Given::sqlite("");
