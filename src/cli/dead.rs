@@ -1,7 +1,9 @@
 //! `tenure dead`: lists, shows, redrives and discards dead letters.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -21,7 +23,7 @@ pub enum DeadCommand {
         id: i64,
     },
     /// Ingest dead letters again, after their cause is fixed
-    Redrive(WhichArgs),
+    Redrive(RedriveArgs),
     /// Mark dead letters as discarded; `tenure dead list` still lists them
     Discard(WhichArgs),
 }
@@ -43,6 +45,15 @@ pub struct WhichArgs {
     all: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct RedriveArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Ingest the edited message in this file as a new event instead; if it is still not valid, nothing changes
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    edited: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StatusArg {
     Open,
@@ -57,7 +68,7 @@ pub async fn run(context: &Context, command: DeadCommand) -> anyhow::Result<Exit
     match command {
         DeadCommand::List(args) => list(context, args).await,
         DeadCommand::Show { id } => show(context, id).await,
-        DeadCommand::Redrive(which) => redrive(context, which).await,
+        DeadCommand::Redrive(args) => redrive(context, args).await,
         DeadCommand::Discard(which) => discard(context, which).await,
     }
 }
@@ -151,13 +162,22 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
+async fn redrive(context: &Context, args: RedriveArgs) -> anyhow::Result<ExitCode> {
+    let edited = args.edited.as_deref().map(edited).transpose()?;
+    if edited.is_some() && args.which.ids.len() != 1 {
+        return Err(UsageError("--edited redrives one dead letter; pass one id".into()).into());
+    }
     let engine = context.maintaining_engine().await?;
     let authority = context.authority();
     let mut failed = false;
-    for id in ids(engine.store().as_ref(), which).await? {
+    for id in ids(engine.store().as_ref(), args.which).await? {
         let decoder = context.decoder(engine.clock().present());
-        let (outcome, why) = match engine.operator(&authority).redrive(id, &decoder).await? {
+        let operator = engine.operator(&authority);
+        let redriven = match &edited {
+            Some(body) => operator.redrive_edited(id, body.clone(), &decoder).await?,
+            None => operator.redrive(id, &decoder).await?,
+        };
+        let (outcome, why) = match redriven {
             Redrive::Now(outcomes) => {
                 failed |= report(context, id, outcomes)?;
                 continue;
@@ -187,6 +207,11 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The message in a file.
+fn edited(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Prints the outcome of each event of a dead letter. True: at least one is still a dead letter.
