@@ -19,7 +19,7 @@ use serde_json::json;
 use super::context::{Context, UsageError};
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
-use crate::config::{Settings, StoreUrl};
+use crate::config::{Settings, StoreUrl, policy_settings};
 use crate::demo::{Arriving, Delivery, SOURCES, Shape, World};
 use crate::domain::{ClientKey, Policy, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
@@ -126,7 +126,9 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     }
     if let Some(settings) = served {
         operator::leave(&engine).await?;
-        Box::pin(serve(context, settings, store, shape)).await?;
+        let file = folder.path().join("tenure.toml");
+        std::fs::write(&file, settings_file(&settings))?;
+        Box::pin(serve(context, settings, store, shape, &file)).await?;
     }
     Ok(if summary.verify.drifts.is_empty() {
         ExitCode::SUCCESS
@@ -137,7 +139,8 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
 
 /// The settings to serve this file with: on 127.0.0.1 if a port is given.
 fn served(context: &Context, path: &Path, port: Option<u16>) -> anyhow::Result<Settings> {
-    let mut settings = context.settings.clone();
+    // With another policy than that of the year, the console would report a difference.
+    let mut settings = context.settings.clone().with_policy(policy(context));
     settings.store.url = StoreUrl::Sqlite(path.to_owned());
     if let Some(port) = port {
         settings.http.listen = Some((Ipv4Addr::LOCALHOST, port).into());
@@ -155,21 +158,37 @@ fn served(context: &Context, path: &Path, port: Option<u16>) -> anyhow::Result<S
     Ok(settings)
 }
 
-/// Serves HTTP on the store of the demo until a signal, and prints the address. Meanwhile more events arrive.
+/// The settings with which a command works on the store of the demo, as TOML.
+fn settings_file(settings: &Settings) -> String {
+    let policy = policy_settings(&settings.policy());
+    let store = ("store.url".to_owned(), settings.store.url.to_string());
+    let pairs = std::iter::once(store).chain(policy);
+    let lines: Vec<String> = pairs.map(|(key, value)| format!("{key} = {value:?}")).collect();
+    lines.join("\n")
+}
+
+/// Serves HTTP on the store of the demo until a signal, and prints the address and the settings file. Meanwhile more events
+/// arrive.
 async fn serve(
     context: &Context,
     settings: Settings,
     store: Arc<dyn Store>,
     year: Shape,
+    file: &Path,
 ) -> anyhow::Result<()> {
     let limits = settings.events;
     let announce = |address, engine| {
         tokio::spawn(arrivals::arrive(engine, limits, arrivals::next(&year)));
         if context.is_json() {
-            output::line(output::json_line(&json!({ "url": format!("http://{address}") })));
+            let serving = json!({ "url": format!("http://{address}"), "config": file.display().to_string() });
+            output::line(output::json_line(&serving));
         } else {
             output::line(format!(
                 "Serving http://{address} until Ctrl-C. Open it in a browser, or try: curl http://{address}/v1/partners"
+            ));
+            output::line(format!(
+                "Commands work on the same store, for example: tenure --config {} sweep list",
+                file.display()
             ));
         }
     };

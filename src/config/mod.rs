@@ -147,6 +147,12 @@ impl Settings {
         self.policy.clone()
     }
 
+    /// The same settings with another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
     /// Every setting with its value and origin, ordered by key, secrets hidden.
     #[must_use]
     pub fn shown(&self) -> &[Shown] {

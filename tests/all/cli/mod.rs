@@ -27,6 +27,7 @@ mod sweeps;
 mod terminal;
 mod top;
 mod upkeep;
+mod walk;
 mod what_if;
 mod why;
 mod wrong_use;
