@@ -278,22 +278,12 @@ impl Browser {
         assert!(in_time, "timed out: {what}: {}", self.text("body").await);
     }
 
-    /// What axe-core finds: a line for each rule that is broken, with the first elements.
-    ///
-    /// `only`: one rule instead of all.
-    pub async fn axe(&self, source: &str, only: Option<&str>) -> Vec<String> {
+    /// What axe-core finds by all its rules: a line for each rule that is broken, with the first elements.
+    pub async fn axe(&self, source: &str) -> Vec<String> {
         self.evaluate(source).await;
-        let only = only
-            .map(|rule| format!(", runOnly: ['{rule}']"))
-            .unwrap_or_default();
-        let options = format!("{{resultTypes: ['violations']{only}}}");
-        let run = [
-            "const done = arguments[arguments.length - 1]; axe.run(document, ",
-            &options,
-            ").then(result => done(result.violations.map(one => one.id + ': ' + one.help + ' ' + one.nodes.slice(0, 3)\
-             .map(node => node.target + ' ' + node.failureSummary).join(' | '))), error => done([String(error)]));",
-        ]
-        .concat();
+        let run = "const done = arguments[arguments.length - 1]; \
+             axe.run(document, {resultTypes: ['violations']}).then(result => done(result.violations.map(one => one.id + ': ' + one.help + ' ' + one.nodes.slice(0, 3)\
+             .map(node => node.target + ' ' + node.failureSummary).join(' | '))), error => done([String(error)]));";
         let found = self
             .driver
             .execute_async(run, Vec::new())
