@@ -101,7 +101,7 @@ fn table(view: &View, entries: &[AuditRecord]) -> Markup {
 
 fn details(entry: &AuditEntry) -> Markup {
     html! {
-        @for (name, value) in entry.details.iter().filter(|(_, value)| !value.is_null()) {
+        @for (name, value) in entry.details.iter().filter(|(_, value)| !value.is_null() && **value != entry.who) {
             div.muted { (ui::words(name)) ": " (value.as_str().map_or_else(|| value.to_string(), str::to_owned)) }
         }
     }

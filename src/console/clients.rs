@@ -201,7 +201,7 @@ async fn every_field(view: &View, asked: &Asked) -> Result<Markup, PageError> {
         @if lists.is_empty() {
             section.card.flush { (ui::empty(
                 "No client matches",
-                "The text was searched in names, and as the beginning of an id, as a partner and as an account. A name may be longer than what you typed."
+                "Tenure searched for a part of a name, the beginning of a client id, a whole partner id, and a whole account id."
             )) }
         }
         @for (by, title, found) in &lists {
@@ -301,13 +301,13 @@ fn filters(view: &View) -> Markup {
     let services = http::services().map(|(name, _)| name);
     html! {
         form.filters action="/clients" {
-            label { "Search" input type="search" name="q" value=(chosen("q")) placeholder="name, id, partner or account"; }
+            label.grow { "Search" input type="search" name="q" value=(chosen("q")) placeholder="name, id, partner or account"; }
             (select("In", "by", &chosen("by"), "any field", BY.iter().map(|(by, title)| (*by, (*title).to_owned()))))
             label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; }
             (select("Link", "link", &chosen("link"), "any", LinkStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
             (select("Service", "service", &chosen("service"), "any", services.map(|name| (name, words(name)))))
             (select("Access", "access", &chosen("access"), "any", AccessStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
-            (select("Request", "request", &chosen("request"), "any", [("open", "open".to_owned())].into_iter()))
+            (select("Access request", "request", &chosen("request"), "any", [("open", "open".to_owned())].into_iter()))
             (select("Billable", "billable", &chosen("billable"), "any", [("true", "yes".to_owned()), ("false", "no".to_owned())].into_iter()))
             @if let Some(tab) = view.value("tab") { input type="hidden" name="tab" value=(tab); }
             button type="submit" { "Apply" }

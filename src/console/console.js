@@ -22,6 +22,9 @@
   };
   showTimes(document);
 
+  // On a phone, the pages are a line that scrolls.
+  document.querySelector("nav [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
   // Rows: j and k move, Enter opens.
   const rows = () => all("[data-row]");
   let selected = -1;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Tone, chip, counted, number, title};
+use super::ui::{self, Tone, chip, counted, number, sentence, title};
 use super::view::View;
 use crate::engine::{DeadLetterGroup, DeadLetterGroupKey, Engine};
 use crate::http::{ApiError, RawPath, number_in_path};
@@ -212,7 +212,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
         ],
     );
     let content = html! {
-        (ui::note(Tone::Attention, &html! { p { b { (record.dead_letter.reason) } } }))
+        (ui::note(Tone::Attention, &html! { p { b { (sentence(&record.dead_letter.reason)) } } }))
         div.grid {
             div.two-thirds { (body_card(&record)) (super::actions::dead_letter_forms(&view, &record)) }
             div.third { (facts_card(&view, &record)) (headers_card(&record)) }
@@ -221,7 +221,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
     let frame = Frame {
         title: &heading,
         section: Section::DeadLetters,
-        actions: Some(html! { a.button href=(group) { "Its group" } }),
+        actions: Some(html! { a.button href=(group) { "Dead letters like this" } }),
         ..Frame::default()
     };
     Ok(view.page(frame, &content))
@@ -231,7 +231,7 @@ fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
     let when = |at| ui::moment_and_distance(view.now, at);
     let letter = &record.dead_letter;
     ui::card(
-        "Facts",
+        "Details",
         &html! {
             dl {
                 dt { "State" } dd { (chip(record.status.as_str())) }
@@ -240,7 +240,7 @@ fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
                 dt { "First seen" } dd { (when(record.first_seen_at)) }
                 dt { "Last seen" } dd { (when(record.last_seen_at)) }
                 dt { "Times seen" } dd { (number(record.times_seen)) }
-                @if let Some(at) = letter.retry_at.filter(|_| record.status == DeadLetterStatus::Open) { dt { "Redriven at" } dd { (when(at)) ", by itself" } }
+                @if let Some(at) = letter.retry_at.filter(|_| record.status == DeadLetterStatus::Open) { dt { "Next redrive" } dd { (when(at)) ", automatic" } }
                 @if let Some(at) = record.redriven_at { dt { "Last redrive" } dd { (when(at)) @if let Some(outcome) = &record.redrive_outcome { ": " (outcome) } } }
                 @if let Some(at) = record.resolved_at { dt { "Resolved" } dd { (when(at)) } }
             }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::html;
 
 use super::layout::{self, Frame, Section};
-use super::ui::{Tone, note, sentence};
+use super::ui::{Tone, note, prose, sentence};
 use crate::http::ApiError;
 
 /// Why there is no page. The response has the status of the API's error.
@@ -42,7 +42,7 @@ pub fn page(status: StatusCode, message: &str) -> Response {
         _ => "Something went wrong",
     };
     let content = html! {
-        (note(Tone::Bad, &html! { p { (sentence(message)) } }))
+        (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
         p { a href="/" { "Go to the overview" } " · " a href="/clients" { "Search clients" } }
     };
     let frame = Frame {

@@ -101,7 +101,11 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
             .day
             .is_none_or(|day| changes.any(|change| change.time.date_naive() == day))
     };
-    let listed: Vec<&ClientForecast> = found.clients.iter().filter(is_on_day).collect();
+    let mut listed: Vec<&ClientForecast> = found.clients.iter().filter(is_on_day).collect();
+    listed.sort_by_key(|client| {
+        let change = client.changes.iter().find(|change| !is_warning(change));
+        change.or(client.changes.last()).map(|change| change.time)
+    });
     let next = found
         .next
         .as_ref()
@@ -201,14 +205,19 @@ fn chart(now: DateTime<Utc>, reach: i64, days: &[ForecastDay]) -> Markup {
     })
 }
 
-/// What happens to a client, on a day or on all: warnings in a line of their own, because they change nothing.
+/// A warning changes nothing.
+fn is_warning(change: &ExpectedChange) -> bool {
+    change.kind == "access.expiring"
+}
+
+/// What happens to a client, on a day or on all: warnings in a line of their own.
 fn to_come(client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
     let is_shown = |change: &&ExpectedChange| day.is_none_or(|day| change.time.date_naive() == day);
     let (warnings, others): (Vec<_>, Vec<_>) = client
         .changes
         .iter()
         .filter(is_shown)
-        .partition(|change| change.kind == "access.expiring");
+        .partition(|change| is_warning(change));
     let dates = warnings
         .iter()
         .map(|change| change.time.format("%-d %b").to_string());
@@ -217,7 +226,7 @@ fn to_come(client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
             div { (ui::moment(change.time)) " " code { (change.kind) } @if let Some(id) = &change.id { " " span.id { (ui::breakable(id)) } } }
         }
         @if !warnings.is_empty() {
-            div.muted { (counted(warnings.len(), "warning")) " before: " (dates.collect::<Vec<_>>().join(", ")) }
+            div.muted { (counted(warnings.len(), "warning")) " before expiry: " (dates.collect::<Vec<_>>().join(", ")) }
         }
     }
 }
@@ -228,7 +237,8 @@ fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
     let today = view.now.date_naive();
     let first = today - TimeDelta::days(i64::from(today.weekday().num_days_from_monday()));
     let last = today + TimeDelta::days(reach);
-    let most = days.iter().map(|day| day.clients).max().unwrap_or(1).max(1);
+    // A single client is never many.
+    let most = days.iter().map(|day| day.clients).max().unwrap_or(0).max(4);
     let heat = |clients: u64| match clients * 3 / most {
         _ if clients == 0 => "",
         0 => "h1",
@@ -296,7 +306,7 @@ fn clients_card(view: &View, clients: &[&ClientForecast], day: Option<NaiveDate>
                     }
                 } }
             } }
-            @if clients.len() > LISTED { p.pager { "The first " (LISTED) " are shown. Choose a day or a partner to see others." } }
+            @if clients.len() > LISTED { p.pager { "These are the first " (LISTED) ". Choose a day or a partner to see others." } }
         },
     )
 }

@@ -148,7 +148,7 @@ fn side(frame: &Frame<'_>) -> Markup {
                         }
                     }
                 }
-                span { kbd { "?" } " shows the keys" }
+                span.keys { kbd { "?" } " shows the keys" }
             }
         }
     }

@@ -73,7 +73,7 @@ fn verdict(summary: &Summary) -> Markup {
             strong { (engine::verdict(&issues)) }
             @if !issues.is_empty() {
                 ul { @for issue in &issues {
-                    li { a href=(health::url(&issue.part)) { b { (issue.what) } } span { (issue.then) } }
+                    li { a href=(health::url(&issue.part)) { b { (ui::prose(&issue.what)) } } span { (ui::prose(&issue.then)) } }
                 } }
             }
         }
@@ -128,8 +128,8 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
 
 fn relay_note(summary: &Summary) -> &'static str {
     match summary.relay {
-        None => "no broker: read them over HTTP",
-        Some(Unpublished { oldest: None, .. }) => "subscribers know everything",
+        None => "no broker: read over HTTP",
+        Some(Unpublished { oldest: None, .. }) => "all are published",
         Some(_) => "the relay is publishing",
     }
 }
@@ -223,7 +223,7 @@ fn worker_card(summary: &Summary) -> Markup {
                 dt { (title(name)) }
                 dd {
                     (chip_of(if health.ok { Tone::Good } else { Tone::Bad }, if health.ok { "works" } else { "fails" }))
-                    " " span.muted { (health.detail) }
+                    @if health.detail != "ok" { " " span.muted { (ui::prose(&health.detail)) } }
                 }
             } }
         },
@@ -313,8 +313,8 @@ fn expiries_card(now: DateTime<Utc>, expiries: Option<&ExpiryCounts>) -> Markup 
             let (days, values): (Vec<NaiveDate>, Vec<u64>) = counted.by_day(now).into_iter().unzip();
             let total = counted.total();
             html! {
-                p { (counted_accesses(total)) @if !counted.complete { " at least: not all clients are counted" } ", if no partner enters before. "
-                    a href="/forecast" { "See whose" } }
+                p { (counted_accesses(total)) @if !counted.complete { " at least (not all clients are counted)" } " unless a partner enters before. "
+                    a href="/forecast" { "See which" } }
                 @if total > 0 {
                     (charts::bars(&Bars {
                         description: "Accesses that expire in the next 30 days, by day",

@@ -37,11 +37,16 @@ pub async fn show(view: View) -> Result<Response, PageError> {
         .rposition(|(from, _)| *from <= view.now)
         .unwrap_or(0);
     let latest = recorded.last().map_or(&settings, |(_, policy)| policy);
+    let proposed = policy_settings(&settings);
+    let proposed: Vec<(&str, Option<&str>)> = proposed
+        .iter()
+        .map(|(key, value)| (key.as_str(), Some(value.as_str())))
+        .collect();
     let content = html! {
         @if *latest != settings {
             (ui::note(Tone::Attention, &html! {
                 p { b { "The settings of this worker differ from the latest policy." } " They do not take effect until somebody confirms them." }
-                p { a href="/what-if" { "See what they would change" } }
+                p { a href=(ui::url("/what-if", &proposed)) { "See what they would change" } }
             }))
         }
         @if recorded.is_empty() { (policy_card("From the settings", &html! {}, &html! {}, (&settings, None))) }
@@ -56,7 +61,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
         lead: Some(
             html! { "The durations and thresholds of all timers. A new policy applies from the moment at which it takes effect, and changes no answer about the past." },
         ),
-        actions: Some(html! { a.button.primary href="/what-if" { "What if it were different?" } }),
+        actions: Some(html! { a.button.primary href="/what-if" { "What if the policy were different?" } }),
         ..Frame::default()
     };
     Ok(view.page(frame, &content))

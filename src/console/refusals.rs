@@ -85,7 +85,7 @@ fn filters(view: &View) -> Markup {
 fn fate(fate: Option<Fate>, subject: &str) -> Markup {
     html! {
         @match fate {
-            Some(Fate::AppliedLater(at)) => { "a later one was applied, " (ui::moment(at)) },
+            Some(Fate::AppliedLater(at)) => { "a later event of this type was applied, " (ui::moment(at)) },
             Some(Fate::Refused { before: Some(before) }) => { "still refused; at first as “" (words(before.code())) "”" },
             Some(Fate::Refused { before: None }) => { "still refused" },
             None => { a href=(format!("/clients/{subject}")) { "see its story" } },
@@ -102,7 +102,7 @@ fn table(refusals: &[RefusalView], fates: &[Option<Fate>]) -> Markup {
                     td data-label="Time" { (ui::moment(refusal.time)) }
                     th scope="row" data-label="Client" { (ui::client_link(&refusal.subject)) }
                     td data-label="Event" { code { (refusal.kind) } @if let Some(actor) = &refusal.actor.id { div.muted { "by " (actor) } } }
-                    td.wrap data-label="Refused because" { (chip_of(Tone::Attention, &words(refusal.code))) " " span.muted { (refusal.reason) } }
+                    td.wrap data-label="Refused because" { (chip_of(Tone::Attention, &words(refusal.code))) div.muted { (refusal.reason) } }
                     td data-label="Source" { span.id { (ui::breakable(&refusal.source)) } div.muted { span.id { (ui::breakable(&refusal.id)) } } }
                     td data-label="Since then" { (fate(*known, &refusal.subject)) }
                 }

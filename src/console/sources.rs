@@ -8,7 +8,7 @@ use super::error::PageError;
 use super::health::Summary;
 use super::layout::{Frame, Section};
 use super::story::readable;
-use super::ui::{self, Tone, chip_of, number, title, words};
+use super::ui::{self, Tone, chip_of, number, sentence, title, words};
 use super::view::View;
 use crate::domain::{Cause, Corrector};
 use crate::engine::{JournalLine, SourceStatus, interval};
@@ -116,10 +116,10 @@ fn waiting(summary: &Summary, lane: &str) -> Markup {
 fn counted_by(summary: &Summary) -> String {
     match summary.depths.values().map(|depth| depth.counted_at).min() {
         Some(at) => format!(
-            "messages waiting, as RabbitMQ told this worker {}",
+            "RabbitMQ reported the waiting messages {}",
             ui::distance(summary.now, at)
         ),
-        None => "this worker is not connected to RabbitMQ, which knows how many messages wait".into(),
+        None => "the waiting messages are unknown: this worker is not connected to RabbitMQ".into(),
     }
 }
 
@@ -131,7 +131,7 @@ fn outbox(view: &View, summary: &Summary) -> Markup {
                 None => { p { "No broker is configured. Subscribers read changes over HTTP, at " code { "GET /v1/changes" } "." } },
                 Some(relay) => { dl {
                     dt { "Not published" } dd data-live="backlog" { (number(relay.changes)) }
-                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: subscribers know everything" } } }
+                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: all changes are published" } } }
                 } },
             }
         },
@@ -145,20 +145,20 @@ fn checks(summary: &Summary) -> Markup {
             dl { @for (name, health) in &summary.checks {
                 dt { (title(name)) }
                 dd {
-                    (chip_of(if health.ok { Tone::Good } else { Tone::Bad }, if health.ok { "works" } else { "fails" })) " " (health.detail)
-                    @for warning in &health.warnings { div.muted { (warning) } }
-                    @for (part, health) in &health.parts { div.muted { (title(part)) ": " (health.detail) } }
+                    (chip_of(if health.ok { Tone::Good } else { Tone::Bad }, if health.ok { "works" } else { "fails" })) @if health.detail != "ok" { " " (ui::prose(&health.detail)) }
+                    @for warning in &health.warnings { div.muted { (ui::prose(&sentence(warning))) } }
+                    @for (part, health) in &health.parts { div.muted { (title(part)) ": " (ui::prose(&health.detail)) } }
                 }
             } }
         },
     )
 }
 
-/// What subscribers were told last.
+/// The changes that subscribers received last.
 fn latest(view: &View, lines: &[JournalLine]) -> Markup {
     ui::table_card(
         "Latest changes",
-        &html! { span.muted { "what subscribers are told, newest first" } },
+        &html! { span.muted { "as subscribers receive them, newest first" } },
         &html! {
             @if lines.is_empty() {
                 (ui::empty("No changes yet", "A change appears when an event or a timer changes a client."))

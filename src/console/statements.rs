@@ -85,7 +85,7 @@ pub async fn list(view: View) -> Result<Response, PageError> {
         title: "Statements",
         section: Section::Statements,
         lead: Some(
-            html! { "The days of each client in a month. A closed month never changes: what is known later becomes an adjustment of a later month." },
+            html! { "The days of each client in a month. A closed month never changes: late events become adjustments in a later month." },
         ),
         ..Frame::default()
     };
@@ -171,7 +171,7 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         (filters(month, partner.as_deref().unwrap_or_default()))
         @if page.clients.is_empty() {
             section.card.flush {
-                (ui::empty("No client has a day in this month", "A client appears on its first billable day, or with its first day of access."))
+                (ui::empty("No client has a day in this month", "A client appears on its first day that is billable, or that has access, commission or status credit. Choose another month or partner."))
                 (ui::pager("", &pages))
             }
         } @else {
@@ -260,7 +260,7 @@ fn summed(clients: &[ClientStatement], is_complete: bool) -> Summed {
 /// The days by partner and by client. Without `sums`, those of the page are shown.
 fn tables(view: &View, clients: &[ClientStatement], sums: Option<&Summed>, pages: &Pages) -> Markup {
     let note = match sums {
-        None => "of the clients on this page: all are being added up, refresh in a moment",
+        None => "of the clients on this page; all are being added up, refresh in a moment",
         Some(sums) if sums.is_complete => "",
         Some(_) => "of the first clients only: there are too many to add up here",
     };
@@ -327,15 +327,15 @@ fn closing_note(closing: Option<&Closing>, is_running: bool) -> Markup {
 }
 
 fn day_heads() -> Markup {
-    html! { th.num { "Billable" } th.num { "Commission" } th.num { "Status credit" } th.num { "Access" } th.num { "Adjusted" } }
+    html! { th.num { "Billable days" } th.num { "Commission days" } th.num { "Status credit days" } th.num { "Access days" } th.num { "Adjustments" } }
 }
 
 fn days(days: DayCounts) -> Markup {
     html! {
-        td.num data-label="Billable" { (number(days.billable)) }
-        td.num data-label="Commission" { (number(days.commission)) }
-        td.num data-label="Status credit" { (number(days.status_credit)) }
-        td.num data-label="Access" { (number(days.access)) }
+        td.num data-label="Billable days" { (number(days.billable)) }
+        td.num data-label="Commission days" { (number(days.commission)) }
+        td.num data-label="Status credit days" { (number(days.status_credit)) }
+        td.num data-label="Access days" { (number(days.access)) }
     }
 }
 
@@ -348,7 +348,7 @@ fn adjusted(days: DayCounts) -> Markup {
         ("access", days.access),
     ];
     html! {
-        td.num data-label="Adjusted" {
+        td.num data-label="Adjustments" {
             @if days == DayCounts::default() { span.muted { "–" } }
             @for (name, count) in parts { @if count != 0 { div { (signed(count)) " " span.muted { (name) } } } }
         }

@@ -51,7 +51,7 @@ pub fn card(story: &Story<'_>) -> Markup {
         Some(at) => ui::spelled(at),
     };
     html! {
-        section.card {
+        section.card.tale {
             header {
                 h2 { "Story" }
                 span.end.muted { (counted_as(past.len(), "entry", "entries")) }

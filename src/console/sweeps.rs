@@ -106,10 +106,10 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
                 (ui::note(if halt.kind == HaltKind::Tripped { Tone::Bad } else { Tone::Attention }, &html! {
                     p { b { @if halt.kind == HaltKind::Tripped { "The breaker stopped it" } @else { "Paused" } } " " (when(halt.at))
                         @if let Some(who) = paused_by(state, halt, pauses) { " by " b { (who) } ". " a href="/audit?action=sweep" { "Audit log" } } }
-                    p { (halt.why) }
+                    p { (ui::prose(&halt.why)) }
                 }))
             }
-            @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (held_back) } })) }
+            @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (ui::prose(&held_back.to_string())) } })) }
             dl {
                 dt { "Cron (UTC)" } dd { code { (state.cron) } }
                 dt { "Next" } dd { @match state.next_run() { Some(at) => { (when(at)) }, None => { "only by hand" } } }
@@ -117,7 +117,7 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
                     Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (when(run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
                     None => { "none yet" },
                 } }
-                dt { "Done up to" } dd { (ui::optional_moment(state.last_done.as_ref().and_then(|run| run.upto))) }
+                dt { "Swept up to" } dd { (ui::optional_moment(state.last_done.as_ref().and_then(|run| run.upto))) }
             }
             (super::actions::sweep_buttons(view, state))
         }
@@ -127,14 +127,14 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
 fn runs_table(view: &View, runs: &[SweepRun]) -> Markup {
     html! {
         div.scroll { table.rows {
-            thead { tr { th { "Started" } th { "Sweep" } th { "State" } th.num { "Examined" } th.num { "Changed" } th.num { "Changes" } th { "Worker" } } }
+            thead { tr { th { "Started" } th { "Sweep" } th { "State" } th.num { "Clients examined" } th.num { "Clients changed" } th.num { "Changes" } th { "Worker" } } }
             tbody { @for run in runs {
                 tr data-row {
                     th scope="row" data-label="Started" { a href={ "/sweeps/runs/" (run.id) } { (ui::moment(run.started_at)) } " " span.muted { (ui::distance(view.now, run.started_at)) } }
                     td data-label="Sweep" { (title(run.sweep.as_str())) }
                     td data-label="State" { (chip(run.status.as_str())) }
-                    td.num data-label="Examined" { (number(run.counts.examined)) }
-                    td.num data-label="Changed" { (number(run.counts.changed)) }
+                    td.num data-label="Clients examined" { (number(run.counts.examined)) }
+                    td.num data-label="Clients changed" { (number(run.counts.changed)) }
                     td.num data-label="Changes" { (number(run.counts.changes)) }
                     td data-label="Worker" { span.id { (ui::breakable(&run.worker)) } }
                 }
@@ -190,7 +190,7 @@ fn run_card(view: &View, run: &SweepRun) -> Markup {
         "Run",
         &html! {
             dl {
-                dt { "State" } dd { (chip(run.status.as_str())) @if let Some(error) = &run.error { " " (error) } }
+                dt { "State" } dd { (chip(run.status.as_str())) @if let Some(error) = &run.error { " " (ui::prose(error)) } }
                 dt { "Scheduled for" } dd { (ui::moment(run.scheduled_at)) }
                 dt { "Started" } dd { (ui::moment_and_distance(view.now, run.started_at)) " by " span.id { (ui::breakable(&run.worker)) } }
                 @if let Some(took) = took { dt { "Took" } dd { @if took.num_seconds() < 1 { "less than a second" } @else { (ui::duration(took)) } } }

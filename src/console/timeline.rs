@@ -58,7 +58,7 @@ pub async fn show(path: RawPath<(String, String)>, mut view: View) -> Result<Res
         section: Section::Clients,
         elsewhen: at.map(|at| (at, view.with(&[("at", None)]))),
         actions: Some(html! {
-            a.button href=(view.with(&[("verify", Some("now"))])) { "Verify" }
+            a.button href=(view.with(&[("verify", Some("now"))])) title="Replays the events and compares the result with the stored state" { "Verify" }
             a.button href={ "/clients?partner=" (shown.key.partner) } { "Clients of " (shown.key.partner) }
         }),
         lead: Some(html! { span.id { (shown.key) } }),
@@ -71,13 +71,13 @@ pub async fn show(path: RawPath<(String, String)>, mut view: View) -> Result<Res
         @match &shown.client {
             None => { (not_added(&shown)) },
             Some(client) => {
-                div.grid {
+                div.grid.client {
                     div.two-thirds {
                         @if let Some(why) = &shown.why { (why_card(&view, why)) }
                         (story::card(&Story { entries: &shown.history, now: shown.now, at: shown.at, is_all, all_url: view.with(&[("story", Some("all"))]) }))
                     }
                     div.third {
-                        (state_card(client, shown.now))
+                        (state_card(client, shown.at.unwrap_or(shown.now)))
                         (timers_card(&shown))
                         (holdings_card(client))
                         (possible_card(&shown.possible))
@@ -190,8 +190,8 @@ fn steps(view: &View, shown: &Shown, here: DateTime<Utc>) -> Markup {
     let after = shown.history.iter().find(|entry| entry.time > here);
     let to = |at: DateTime<Utc>| view.with(&[("at", Some(&rfc3339(at))), ("verify", None)]);
     html! {
-        @if let Some(before) = before { a.button href=(to(before.time)) { "← Before" } }
-        @if let Some(after) = after { a.button href=(to(after.time)) { "Next →" } }
+        @if let Some(before) = before { a.button href=(to(before.time)) { "← Previous event" } }
+        @if let Some(after) = after { a.button href=(to(after.time)) { "Next event →" } }
         a.button href=(to(here - TimeDelta::days(30))) { "−30 days" }
         a.button href=(to(here + TimeDelta::days(30))) { "+30 days" }
         @if shown.at.is_some() { a.button href=(view.with(&[("at", None)])) { "Now" } }
@@ -282,7 +282,7 @@ fn state_card(client: &ClientView, now: DateTime<Utc>) -> Markup {
                 }
                 @if let Some(account) = &client.account_id { dt { "Account" } dd { a.id href=(ui::url("/clients", &[("account", Some(account.as_str()))])) { (ui::breakable(account.as_str())) } } }
                 @if let Some(jobs) = client.jobs_total { dt { "Jobs" } dd { (ui::number(jobs)) } }
-                dt { "Holds until" } dd { @match client.holds_until { Some(at) => { (when(at)) }, None => { "an event arrives" } } }
+                dt { "Holds until" } dd { @match client.holds_until { Some(at) => { (when(at)) ", or the next event" }, None => { "the next event" } } }
                 @if let Some(at) = client.as_of { dt { "Last change" } dd { (when(at)) } }
             }
         },
@@ -295,7 +295,7 @@ fn timers_card(shown: &Shown) -> Markup {
         "Pending timers",
         &html! {
             @if shown.timers.is_empty() {
-                p.muted { "None: this client does not change without an event." }
+                p.muted { "None: only an event changes this client." }
             } @else {
                 dl { @for due in &shown.timers {
                     dt { (title(due.timer.as_str())) }
@@ -395,7 +395,7 @@ fn possible_card(possible: &PossibleEvents) -> Markup {
     ui::card(
         "Possible next",
         &html! {
-            @if can.is_empty() { p.muted { "No event would be applied." } }
+            @if can.is_empty() { p.muted { "No event: each type would be refused." } }
             ul.plain { @for event in &can { li { code { (event.kind) } " " span.muted { (by(event)) } } } }
             details {
                 summary { (counted(cannot.len(), "event")) " would be refused" }

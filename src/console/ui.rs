@@ -1,11 +1,14 @@
 //! The parts that pages are made of: times, chips, tables, figures, links.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::domain::ClientKey;
 pub use crate::phrases::{counted, counted_as, distance, duration, number, sentence, title, words};
 pub use crate::tone::{Tone, tone};
+
+/// Up to this length, an id stays in one line.
+const SHORT: usize = 24;
 
 /// A status in a chip, with its word.
 pub fn chip(status: &str) -> Markup {
@@ -71,14 +74,31 @@ pub fn client_link(subject: &str) -> Markup {
     }
 }
 
-/// An id that may break after its separators.
+/// An id: a short one in one line, because a break after a hyphen looks like the end of a word; a long one may break after its
+/// separators.
 pub fn breakable(id: &str) -> Markup {
-    let mut out = String::new();
-    for part in id.split_inclusive(['/', '.', '-', '_', ':', '@']) {
-        out.push_str(&html! { (part) }.into_string());
-        out.push_str("<wbr>");
+    html! {
+        @if id.len() <= SHORT {
+            span.whole { (id) }
+        } @else {
+            span.long { @for part in id.split_inclusive(['/', '.', '-', '_', ':', '@']) { (part) wbr; } }
+        }
     }
-    PreEscaped(out)
+}
+
+/// Text for people with its moments as a page shows them. Such text also goes to logs and terminals, where a moment is RFC 3339.
+pub fn prose(text: &str) -> Markup {
+    html! {
+        @for word in text.split_inclusive(' ') {
+            @let bare = word.trim_matches(|char: char| " ,;:.()“”".contains(char));
+            @match (DateTime::parse_from_rfc3339(bare), word.split_once(bare)) {
+                (Ok(at), Some((before, after))) => {
+                    (before) time.inline datetime=(machine(at.to_utc())) { (spelled(at.to_utc())) } (after)
+                },
+                _ => { (word) },
+            }
+        }
+    }
 }
 
 /// A card with a title.
@@ -186,6 +206,26 @@ mod tests {
             url("/a", &[("q", Some("é&<b>")), ("x", None)]),
             "/a?q=%C3%A9%26%3Cb%3E"
         );
-        assert_eq!(breakable("<a>/b").into_string(), "&lt;a&gt;/<wbr>b<wbr>");
+        assert_eq!(
+            breakable("<a>/b").into_string(),
+            "<span class=\"whole\">&lt;a&gt;/b</span>"
+        );
+    }
+
+    #[test]
+    fn a_long_id_breaks_after_its_separators() {
+        let long = breakable("acme/4f1c2a9e-77b0-4d5c-9a55-0d3c1f6c2b11").into_string();
+        assert!(
+            long.starts_with("<span class=\"long\">acme/<wbr>4f1c2a9e-<wbr>77b0-<wbr>"),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn moments_in_text_are_spelled() {
+        assert_eq!(
+            prose("late <since> (2026-02-28T20:25:31Z), every 2h").into_string(),
+            "late &lt;since&gt; (<time class=\"inline\" datetime=\"2026-02-28T20:25:31Z\">28 Feb 2026, 20:25 UTC</time>), every 2h"
+        );
     }
 }

@@ -36,7 +36,7 @@ fn card(view: &View, endpoint: &EndpointView) -> Markup {
     html! {
         section.card id=(endpoint.name) {
             header { h2 { (endpoint.name) } (state(endpoint)) }
-            @if let Some(why) = &endpoint.why { (ui::note(Tone::Bad, &html! { p { b { "Disabled: " } (why) } })) }
+            @if let Some(why) = &endpoint.why { (ui::note(Tone::Bad, &html! { p { b { "Disabled: " } (ui::prose(why)) } })) }
             @if let Some(since) = endpoint.failing_since { (ui::note(Tone::Attention, &html! { p { b { "Failing since " } (when(since)) } })) }
             dl {
                 dt { "URL" } dd.id { (ui::breakable(&endpoint.url)) }
@@ -44,7 +44,7 @@ fn card(view: &View, endpoint: &EndpointView) -> Markup {
                 dt { "Lag" } dd { (lag(endpoint)) }
                 dt { "Last delivery" } dd { @match endpoint.last_delivered_at { Some(at) => { (when(at)) }, None => { "none yet" } } }
                 @if let Some(at) = endpoint.last_attempt_at {
-                    dt { "Last attempt" } dd { (when(at)) @if let Some(outcome) = &endpoint.last_outcome { ", response: " (outcome) } }
+                    dt { "Last attempt" } dd { (when(at)) @if let Some(outcome) = &endpoint.last_outcome { ", response: " (ui::prose(outcome)) } }
                 }
                 dt { "Added" } dd { (when(endpoint.created_at)) @if endpoint.origin == EndpointOrigin::Settings { ", by the settings" } }
                 @if let Some(until) = endpoint.old_secret_until { dt { "Old secret" } dd { "also signs until " (ui::moment(until)) } }

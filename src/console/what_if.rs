@@ -141,25 +141,28 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
             p.muted { "From 365 days ago to 90 days ahead. A day counts if any part of it does." }
             (super::actions::adopt_form(view, changes))
         }))
-        (ui::table_card("By partner", &html! {}, &html! { div.scroll tabindex="0" { table {
+        (ui::table_card("By partner", &html! {}, &html! { div.scroll { table.rows {
             thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
             tbody { @for partner in compared.partners.iter().filter(|partner| partner.totals.differ > 0).take(50) {
                 tr {
-                    th scope="row" { span.id { (ui::breakable(&partner.partner)) } }
-                    td.num { (number(partner.totals.differ)) }
-                    td { (total(&partner.totals.access.lost)) } td { (total(&partner.totals.access.gained)) }
-                    td { (total(&partner.totals.billing.lost)) } td { (total(&partner.totals.billing.gained)) }
+                    th scope="row" data-label="Partner" { span.id { (ui::breakable(&partner.partner)) } }
+                    td.num data-label="Differ" { (number(partner.totals.differ)) }
+                    td data-label="Access lost" { (total(&partner.totals.access.lost)) }
+                    td data-label="Access gained" { (total(&partner.totals.access.gained)) }
+                    td data-label="Billing lost" { (total(&partner.totals.billing.lost)) }
+                    td data-label="Billing gained" { (total(&partner.totals.billing.gained)) }
                 }
             } }
         } } }))
         (ui::table_card("By client", &html! { (counted(compared.clients.len(), "client")) }, &html! { div.scroll { table.rows {
-            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } } }
+            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th { "Changes" } } }
             tbody { @for client in compared.clients.iter().take(LISTED) {
                 tr data-row {
                     th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
                     td data-label="Access lost" { (intervals(client.access.lost.as_slice())) }
                     td data-label="Access gained" { (intervals(client.access.gained.as_slice())) }
                     td.num data-label="Billing days" { (ui::signed(i64::try_from(client.billing.gained_days).unwrap_or(0) - i64::try_from(client.billing.lost_days).unwrap_or(0))) }
+                    td data-label="Changes" { (number(client.added.len())) " added, " (number(client.dropped.len())) " dropped" }
                 }
             } }
         } } }))

@@ -64,7 +64,7 @@ impl Overview {
             issues.push(Issue {
                 tone: Tone::Attention,
                 what: format!("{} open", counted(open, "dead letter")),
-                then: "Find the cause by its group, then redrive or discard them.".into(),
+                then: "Open a group, find its cause, then redrive or discard.".into(),
                 part: Part::DeadLetters,
             });
         }
@@ -90,7 +90,7 @@ impl Overview {
                         source.source,
                         distance(self.now, since)
                     ),
-                    "Timers that are due since then wait. Check the app and its connection to the broker.",
+                    "Timers that came due since then wait. Check the app and its connection to the broker.",
                 );
             }
         }
@@ -100,7 +100,7 @@ impl Overview {
                 add(
                     Tone::Attention,
                     format!("Lane {} is {} behind", lane.lane, duration(lag)),
-                    "Events wait in its queue. See whether a worker consumes it.",
+                    "Events wait in its queue. Check that a worker consumes it.",
                 );
             }
         }
@@ -115,7 +115,7 @@ impl Overview {
                     counted(relay.changes, "change"),
                     distance(self.now, oldest)
                 ),
-                "Subscribers do not know of these changes yet. Check the connection to the broker.",
+                "Subscribers have not received them yet. Check the connection to the broker.",
             );
         }
         issues.extend(self.endpoints.iter().filter_map(of_endpoint));
@@ -183,7 +183,7 @@ fn of_endpoint(endpoint: &EndpointView) -> Option<Issue> {
     Some(Issue {
         tone,
         what: format!("The endpoint {} is {state}", endpoint.name),
-        then: "Its subscriber does not know of the latest changes.".into(),
+        then: "Its subscriber does not receive the latest changes.".into(),
         part: Part::Endpoint(endpoint.name.clone()),
     })
 }
@@ -195,7 +195,7 @@ fn of_sweep(state: &SweepState, now: DateTime<Utc>) -> Vec<Issue> {
         issues.push(Issue {
             tone: Tone::Attention,
             what: format!("{name} is held back: {held_back}"),
-            then: "Timers wait until the events from before have arrived.".into(),
+            then: "Its timers wait until earlier events have arrived.".into(),
             part: Part::Sweep(state.sweep),
         });
     }
@@ -232,7 +232,10 @@ fn of_halt(name: &str, halt: &Halt, now: DateTime<Utc>) -> Issue {
         tone,
         what,
         then: match halt.kind {
-            HaltKind::Paused if !halt.why.is_empty() => format!("“{}” {then}", halt.why),
+            HaltKind::Paused if !halt.why.is_empty() => {
+                // A reason is written with or without a full stop.
+                format!("“{}”. {then}", halt.why.trim_end_matches('.'))
+            }
             _ => then.into(),
         },
         part: Part::Sweep(halt.sweep),

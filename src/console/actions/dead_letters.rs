@@ -38,7 +38,8 @@ pub fn dead_letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
     let to = |verb: &str| format!("/dead-letters/{}/{verb}", record.id);
     let text = std::str::from_utf8(&record.dead_letter.body)
         .ok()
-        .filter(|_| !record.is_truncated());
+        .filter(|_| !record.is_truncated())
+        .map(editable);
     html! {
         section.card {
             header { h2 { "Resolve" } }
@@ -63,6 +64,15 @@ pub fn dead_letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
             }
         }
     }
+}
+
+/// A body for editing: compact JSON with line breaks, unless that changes more than white space.
+fn editable(body: &str) -> String {
+    let read = serde_json::from_str::<serde_json::Value>(body).ok();
+    let is_compact = |json: &serde_json::Value| serde_json::to_string(json).is_ok_and(|text| text == body);
+    read.filter(is_compact)
+        .and_then(|json| serde_json::to_string_pretty(&json).ok())
+        .unwrap_or_else(|| body.to_owned())
 }
 
 /// Redrives, edits or discards a dead letter.
@@ -222,4 +232,20 @@ pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result
         GroupVerb::Discard => "discarded",
     };
     Ok(done(&view, "/dead-letters", what, resolved))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::editable;
+
+    #[test]
+    fn only_compact_json_is_laid_out_for_editing() {
+        assert_eq!(
+            editable(r#"{"b":1,"a":"x"}"#),
+            "{\n  \"b\": 1,\n  \"a\": \"x\"\n}"
+        );
+        for text in ["", "not json", r#"{"a":1,"a":2}"#, r#"{"a": 1}"#, r#"{"a":1.10}"#] {
+            assert_eq!(editable(text), text);
+        }
+    }
 }

@@ -34,8 +34,8 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
             title: format!("Close {name}"),
             section: Section::Statements,
             what: html! {
-                "The days of every client in " b { (name) } " are fixed, for all partners. That cannot be undone: what is known later becomes an adjustment of a later month."
-                @if is_confirmed { " Events of the month may still arrive, or nothing happened by its end: closing it means that this is known." }
+                "The days of every client in " b { (name) } " are fixed, for all partners. That cannot be undone: late events become adjustments in a later month."
+                @if is_confirmed { " Events of the month may still arrive, or no event happened by its end. Close it if you know that." }
             },
             names: Vec::new(),
             count: 0,
@@ -95,7 +95,7 @@ pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result
 
 fn needs_confirmation(view: &View, month: Month, why: &str) -> Response {
     let content = html! {
-        (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (sentence(why)) } }))
+        (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (ui::prose(&sentence(why))) } }))
         p.chips { a.button href={ "/statements/" (month) "/close?confirm=true" } { "Close it all the same" } a.button href={ "/statements/" (month) } { "Back" } }
     };
     view.page(

@@ -141,7 +141,7 @@ pub async fn ask_sweep(path: RawPath<(String, String)>, view: View) -> Result<Re
             let what = html! {
                 @if clients == 0 { "Nothing is due: the sweep would change no client." }
                 @else { "The sweep would change " b { (counted(clients, "client")) @if !preview.is_complete { " or more" } } " now. " (purpose(sweep)) }
-                @if let Some(held_back) = &report.held_back { " It is held back, and more clients may be due: " (held_back) }
+                @if let Some(held_back) = &report.held_back { " It is held back, and more clients may be due: " (ui::prose(&held_back.to_string())) "." }
                 @if matches!(verb, SweepVerb::Confirm) { " The breaker stopped it because that is more than it may change at once." }
             };
             let (title, path, button) = match verb {

@@ -71,7 +71,10 @@ async fn lanes_show_how_many_messages_wait_and_who_says_so() {
     site.clock.set(noon() + TimeDelta::minutes(3));
     let text = page(&site, "/sources").await;
     assert!(text.contains("1\u{202f}234"), "{text}");
-    assert!(text.contains("as RabbitMQ told this worker 3 min ago"), "{text}");
+    assert!(
+        text.contains("RabbitMQ reported the waiting messages 3 min ago"),
+        "{text}"
+    );
     assert!(
         page(&site, "/")
             .await

@@ -123,7 +123,7 @@ async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
     let run = browser
         .evaluate(
             "return [...document.querySelectorAll('tbody tr')].find(row => \
-             row.querySelector('[data-label=Changed]').textContent !== '0').querySelector('a').pathname",
+             row.querySelector('[data-label=\"Clients changed\"]').textContent !== '0').querySelector('a').pathname",
         )
         .await;
     open(browser, demo, run.as_str().expect("a run")).await;
