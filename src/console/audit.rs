@@ -2,12 +2,15 @@
 
 use axum::response::Response;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
 use super::ui::{self, counted_as, title};
 use super::view::View;
+use crate::config::policy_settings;
+use crate::domain::Policy;
 use crate::store::{AuditEntry, AuditFilter, AuditRecord};
 
 const PAGE: u32 = 50;
@@ -101,10 +104,44 @@ fn table(view: &View, entries: &[AuditRecord]) -> Markup {
 
 fn details(entry: &AuditEntry) -> Markup {
     html! {
-        @for (name, value) in entry.details.iter().filter(|(_, value)| !value.is_null() && **value != entry.who) {
-            div.muted { (ui::words(name)) ": " (value.as_str().map_or_else(|| value.to_string(), str::to_owned)) }
+        @for (name, value) in entry.details.iter().filter(|(_, value)| is_shown(value, entry)) {
+            div.muted { (ui::words(name)) ": " (ui::prose(&text(value))) }
+        }
+        @for (key, before, after) in policy_changes(entry) {
+            div.muted { code { (key) } ": " (before) " → " (after) }
         }
     }
+}
+
+/// Objects are policies, of which the differences are shown.
+fn is_shown(value: &Value, entry: &AuditEntry) -> bool {
+    !value.is_null() && !value.is_object() && *value != entry.who
+}
+
+/// A value of the details, for people.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// The settings that a new policy changes, with the values before and after.
+fn policy_changes(entry: &AuditEntry) -> Vec<(String, String, String)> {
+    let settings = |name: &str| {
+        let policy = entry.details.get(name)?;
+        let policy = serde_json::from_value::<Policy>(policy.clone()).ok()?;
+        Some(policy_settings(&policy))
+    };
+    let (Some(before), Some(after)) = (settings("before"), settings("after")) else {
+        return Vec::new();
+    };
+    let pairs = before.into_iter().zip(after);
+    pairs
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((key, before), (_, after))| (key, before, after))
+        .collect()
 }
 
 fn target(entry: &AuditEntry) -> Markup {

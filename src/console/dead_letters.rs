@@ -146,7 +146,7 @@ fn groups_card(view: &View, groups: &[DeadLetterGroup]) -> Markup {
                 thead { tr { th { "Reason" } th { "Origin" } th.num { "Number" } th { "Last seen" } } }
                 tbody { @for group in groups {
                     tr data-row {
-                        th.wrap scope="row" data-label="Reason" { a href=(group_url(group)) { (group.reason) } }
+                        th.wrap scope="row" data-label="Reason" { a href=(group_url(group)) { (ui::coded(&group.reason)) } }
                         td data-label="Origin" { span.id { (ui::breakable(&group.origin)) } }
                         td.num data-label="Number" { (number(group.count)) }
                         td data-label="Last seen" { (ui::moment_and_distance(view.now, group.last_seen)) }
@@ -179,7 +179,7 @@ fn table(view: &View, letters: &[DeadLetterSummary]) -> Markup {
             tbody { @for letter in letters {
                 tr data-row {
                     th scope="row" data-label="Id" { a href={ "/dead-letters/" (letter.id) } { (letter.id) } }
-                    td.wrap data-label="Reason" { (letter.reason) @if let Some(outcome) = &letter.redrive_outcome { div.muted { "last redrive: " (outcome) } } }
+                    td.wrap data-label="Reason" { (ui::coded(&letter.reason)) @if let Some(outcome) = &letter.redrive_outcome { div.muted { "last redrive: " (outcome) } } }
                     td data-label="Origin" { span.id { (ui::breakable(&letter.origin)) } }
                     td data-label="State" { (chip(letter.status.as_str())) }
                     td.num data-label="Times" { (number(letter.times_seen)) }
@@ -212,7 +212,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
         ],
     );
     let content = html! {
-        (ui::note(Tone::Attention, &html! { p { b { (sentence(&record.dead_letter.reason)) } } }))
+        (ui::note(Tone::Attention, &html! { p { b { (ui::coded(&sentence(&record.dead_letter.reason))) } } }))
         div.grid {
             div.two-thirds { (body_card(&record)) (super::actions::dead_letter_forms(&view, &record)) }
             div.third { (facts_card(&view, &record)) (headers_card(&record)) }

@@ -274,7 +274,7 @@ fn dead_letters_card(summary: &Summary) -> Markup {
                     thead { tr { th { "Reason" } th.num { "Number" } } }
                     tbody { @for group in groups.groups.iter().take(6) {
                         tr data-row {
-                            td.wrap { a href=(super::dead_letters::group_url(group)) { (group.reason) } " " span.muted { (group.origin) } }
+                            td.wrap { a href=(super::dead_letters::group_url(group)) { (ui::coded(&group.reason)) } " " span.muted { (group.origin) } }
                             td.num { (number(group.count)) }
                         }
                     } }

@@ -172,7 +172,7 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         @if page.clients.is_empty() {
             section.card.flush {
                 (ui::empty("No client has a day in this month", "A client appears on its first day that is billable, or that has access, commission or status credit. Choose another month or partner."))
-                (ui::pager("", &pages))
+                @if pages.are_several() { (ui::pager("", &pages)) }
             }
         } @else {
             (tables(&view, &page.clients, sums.as_ref(), &pages))

@@ -86,6 +86,18 @@ pub fn breakable(id: &str) -> Markup {
     }
 }
 
+/// Text with the names between its backticks as code.
+pub fn coded(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    html! {
+        @if parts.len().is_multiple_of(2) { (text) } @else {
+            @for (place, part) in parts.iter().enumerate() {
+                @if place.is_multiple_of(2) { (part) } @else { code { (part) } }
+            }
+        }
+    }
+}
+
 /// Text for people with its moments as a page shows them. Such text also goes to logs and terminals, where a moment is RFC 3339.
 pub fn prose(text: &str) -> Markup {
     html! {
@@ -123,7 +135,7 @@ pub fn table_card(heading: &str, end: &Markup, content: &Markup) -> Markup {
 
 /// Why a list is empty, and what to do.
 pub fn empty(what: &str, then: &str) -> Markup {
-    html! { div.empty { b { (what) } (then) } }
+    html! { div.empty { b { (what) } (coded(then)) } }
 }
 
 /// The links of one page of a list. Without any, there is one page only.
@@ -219,6 +231,15 @@ mod tests {
             long.starts_with("<span class=\"long\">acme/<wbr>4f1c2a9e-<wbr>77b0-<wbr>"),
             "{long}"
         );
+    }
+
+    #[test]
+    fn names_between_backticks_are_code() {
+        assert_eq!(
+            coded("no `<a>` here").into_string(),
+            "no <code>&lt;a&gt;</code> here"
+        );
+        assert_eq!(coded("one ` only").into_string(), "one ` only");
     }
 
     #[test]

@@ -155,14 +155,14 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
             } }
         } } }))
         (ui::table_card("By client", &html! { (counted(compared.clients.len(), "client")) }, &html! { div.scroll { table.rows {
-            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th { "Changes" } } }
+            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th.num { "Changes" } } }
             tbody { @for client in compared.clients.iter().take(LISTED) {
                 tr data-row {
                     th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
                     td data-label="Access lost" { (intervals(client.access.lost.as_slice())) }
                     td data-label="Access gained" { (intervals(client.access.gained.as_slice())) }
                     td.num data-label="Billing days" { (ui::signed(i64::try_from(client.billing.gained_days).unwrap_or(0) - i64::try_from(client.billing.lost_days).unwrap_or(0))) }
-                    td data-label="Changes" { (number(client.added.len())) " added, " (number(client.dropped.len())) " dropped" }
+                    td.num data-label="Changes" { "+" (number(client.added.len())) " −" (number(client.dropped.len())) }
                 }
             } }
         } } }))
@@ -172,7 +172,7 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
 fn intervals(intervals: &[crate::domain::intervals::Interval]) -> Markup {
     html! {
         @if intervals.is_empty() { span.muted { "–" } }
-        @for interval in intervals.iter().take(3) { div { (ui::moment(interval.from)) " to " (ui::moment(interval.to)) } }
+        @for interval in intervals.iter().take(3) { div.whole { (ui::moment(interval.from)) " to " (ui::moment(interval.to)) } }
         @if intervals.len() > 3 { div.muted { "and " (intervals.len() - 3) " more" } }
     }
 }

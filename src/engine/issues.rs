@@ -64,7 +64,7 @@ impl Overview {
             issues.push(Issue {
                 tone: Tone::Attention,
                 what: format!("{} open", counted(open, "dead letter")),
-                then: "Open a group, find its cause, then redrive or discard.".into(),
+                then: "Find the cause of each group, then redrive or discard them.".into(),
                 part: Part::DeadLetters,
             });
         }

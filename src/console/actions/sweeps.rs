@@ -10,7 +10,7 @@ use super::{Fields, NAMED, Question, ask, authority, done};
 use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::sweeps::purpose;
-use crate::console::ui::{self, counted, title};
+use crate::console::ui::{self, counted, words};
 use crate::console::view::View;
 use crate::domain::{ClientKey, Sweep};
 use crate::engine::{Authority, SweepMode, SweepOptions, SweepReport, SweepState};
@@ -119,7 +119,7 @@ fn sweep_question<'a>(
 /// Asks back before an action on a sweep.
 pub async fn ask_sweep(path: RawPath<(String, String)>, view: View) -> Result<Response, PageError> {
     let (sweep, verb) = sweep_and_verb(path)?;
-    let name = title(sweep.as_str());
+    let name = words(sweep.as_str());
     let question = match verb {
         SweepVerb::Pause => sweep_question(
             sweep,

@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
+use tenure::domain::Policy;
 use tenure::engine::Incoming;
 use tenure::wire::{Decoder, Limits};
 
-use super::site::{Site, noon};
+use super::site::{Site, by, noon};
 use crate::support::http_client;
 
 async fn page(site: &Site, path: &str) -> String {
@@ -93,6 +94,26 @@ async fn a_source_that_was_never_heard_is_not_called_heard() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_audit_log_says_which_settings_a_policy_changes() {
+    let site = Site::start(noon(), &[]).await;
+    let policy = Policy {
+        cleanup_grace: TimeDelta::days(14),
+        ..site.engine.latest_policy().await.expect("a policy")
+    };
+    let authority = by("agreed with the agencies");
+    let operator = site.engine.operator(&authority);
+    operator
+        .apply_policy(&policy, TimeDelta::hours(1))
+        .await
+        .expect("a policy");
+    let text = page(&site, "/audit").await;
+    assert!(
+        text.contains("<code>cleanup.grace</code>: 7d → 14d") && !text.contains("access_idle"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ pub fn noon() -> DateTime<Utc> {
     at("2026-03-01T12:00:00Z")
 }
 
-fn by(reason: &str) -> Authority {
+pub fn by(reason: &str) -> Authority {
     Authority {
         who: "ann".into(),
         how: AuditHow::Cli,
@@ -262,6 +262,12 @@ async fn live() -> (Site, Year) {
 /// What happens at the end: the hour before now is busy, a month is closed, a sweep is paused, another one trips.
 async fn last_hour(site: &Site) -> Year {
     let end = site.engine.now();
+    // The partner space is silent, but not for months.
+    let heard = json!({
+        "specversion": "1.0", "id": "last", "source": "/partner-space", "type": "client.added",
+        "subject": "northwind/shop-0", "time": (end - TimeDelta::hours(5)).to_rfc3339(), "data": {"name": "Shop 0"},
+    });
+    site.line(&heard.to_string()).await;
     for minute in 0..60 {
         let now = end + TimeDelta::minutes(minute);
         site.clock.set(now);
