@@ -65,8 +65,6 @@ struct Context {
     last_published: Mutex<Option<Published>>,
     /// Heartbeats do not reach their lanes.
     heartbeats_lost: AtomicBool,
-    /// This worker leads the relay.
-    leads: AtomicBool,
 }
 
 impl Context {
@@ -105,7 +103,6 @@ impl Context {
             state,
             last_published: Mutex::default(),
             heartbeats_lost: AtomicBool::new(false),
-            leads: AtomicBool::new(false),
         })
     }
 }

@@ -129,7 +129,7 @@ struct LeadGuard<'a>(&'a Context);
 impl Drop for LeadGuard<'_> {
     fn drop(&mut self) {
         self.0.engine.report_relay_lag(false);
-        self.0.leads.store(false, Ordering::Relaxed);
+        self.0.engine.duties().lead_relay(false);
     }
 }
 
@@ -214,7 +214,7 @@ impl Relay<'_> {
             if !leads {
                 leads = self.acquire_lead().await?;
             }
-            self.context.leads.store(leads, Ordering::Relaxed);
+            self.context.engine.duties().lead_relay(leads);
             let (epoch, lines) = if leads {
                 let unpublished = self.next(&mut upto).await?;
                 (unpublished.epoch, unpublished.lines)

@@ -1,7 +1,6 @@
 //! Checks that some worker publishes the journal. A worker that does not lead cannot see this from its own work: the
 //! lead may be free, or its holder may do nothing.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -47,7 +46,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
         };
         next = Some((cursor, since));
         let overdue = (since.elapsed() > OVERDUE).then(|| {
-            let who = if context.leads.load(Ordering::Relaxed) {
+            let who = if context.engine.duties().leads_relay() {
                 "this worker leads the relay: a long-running transaction may block it (pg_stat_activity), or \
                  RabbitMQ accepts no messages (`rabbitmqctl status` shows its alarms)"
             } else if context.settings.relay {

@@ -123,6 +123,7 @@ impl Summary {
 pub fn url(part: &Part) -> String {
     match part {
         Part::Flow => "/sources".into(),
+        Part::Workers => "/#workers".into(),
         Part::DeadLetters => "/dead-letters".into(),
         Part::Sweep(sweep) => format!("/sweeps#{sweep}"),
         Part::Run(run) => format!("/sweeps/runs/{run}"),

@@ -1,10 +1,12 @@
 //! What is not well, and what to do, in sentences: for the console and for `tenure top`.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::overview::Overview;
-use super::{EndpointView, SweepState};
+use super::{EndpointView, SweepState, WorkerStatus};
 use crate::domain::Sweep;
 use crate::phrases::{self, distance, duration, title, words};
 use crate::store::{EndpointStatus, Halt, HaltKind, RunStatus};
@@ -14,6 +16,8 @@ use crate::tone::Tone;
 const RELAY_LAG: TimeDelta = TimeDelta::minutes(1);
 /// From this lag on, a lane needs attention.
 const LANE_LAG: TimeDelta = TimeDelta::minutes(5);
+/// How long an upgrade may take, one worker after the other.
+const UPGRADE: TimeDelta = TimeDelta::hours(1);
 
 /// Something that is not well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +37,8 @@ pub struct Issue {
 pub enum Part {
     /// Sources, lanes, the relay, or the worker.
     Flow,
+    /// The workers that share the store.
+    Workers,
     DeadLetters,
     Sweep(Sweep),
     /// A run of a sweep.
@@ -59,6 +65,7 @@ impl Overview {
         let mut issues: Vec<Issue> = checks.iter().flat_map(of_check).collect();
         issues.extend(self.sweeps.iter().flat_map(|state| of_sweep(state, self.now)));
         self.add_flow(&mut issues);
+        issues.extend(of_workers(&self.workers, self.now));
         let open = self.dead_letters.total;
         if open > 0 {
             issues.push(Issue {
@@ -171,6 +178,63 @@ fn of_check(check: &Check) -> Vec<Issue> {
     let warnings = check.warnings.iter();
     let warnings = warnings.map(|warning| issue(Tone::Attention, warning, "The worker goes on."));
     failure.into_iter().chain(warnings).collect()
+}
+
+fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
+    let issue = |tone, what, then: String| Issue {
+        tone,
+        what,
+        then,
+        part: Part::Workers,
+    };
+    let (gone, running): (Vec<_>, Vec<_>) = workers.iter().partition(|worker| worker.gone);
+    let (tone, others) = if running.is_empty() {
+        (Tone::Bad, "No other worker runs: start it again.")
+    } else {
+        (
+            Tone::Attention,
+            "Other workers do its work. Start it again if it is missed.",
+        )
+    };
+    let mut issues: Vec<Issue> = gone
+        .into_iter()
+        .map(|worker| {
+            issue(
+                tone,
+                format!(
+                    "Worker {} was last seen {}",
+                    worker.name,
+                    distance(now, worker.seen_at)
+                ),
+                format!(
+                    "It ended without stopping, or cannot reach the store: see its log on {}. {others}",
+                    worker.host
+                ),
+            )
+        })
+        .collect();
+    // When each version began to run.
+    let mut versions: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+    for worker in running {
+        let since = versions.entry(&worker.version).or_insert(worker.started_at);
+        *since = worker.started_at.min(*since);
+    }
+    if let Some(since) = versions.values().max()
+        && versions.len() > 1
+        && now - *since > UPGRADE
+    {
+        let names: Vec<&str> = versions.keys().copied().collect();
+        issues.push(issue(
+            Tone::Attention,
+            format!(
+                "Workers have run different versions for {}: {}",
+                duration(now - *since),
+                names.join(", ")
+            ),
+            "Finish the upgrade: replace the older program and restart its workers.".into(),
+        ));
+    }
+    issues
 }
 
 fn of_endpoint(endpoint: &EndpointView) -> Option<Issue> {

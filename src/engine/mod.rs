@@ -23,6 +23,7 @@ mod dead_letters;
 mod decide;
 mod deferred;
 mod dry_run;
+mod duties;
 mod fates;
 mod feed;
 mod forecast;
@@ -58,6 +59,7 @@ mod warnings;
 mod webhooks;
 mod what_if;
 mod why;
+mod workers;
 
 use std::sync::Arc;
 
@@ -78,6 +80,7 @@ pub use dead_letters::{
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use dry_run::DryRun;
+pub use duties::Duties;
 pub use fates::Fate;
 pub use feed::{FeedStart, SnapshotLine, SnapshotPage, pause_at_end};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
@@ -117,6 +120,7 @@ pub use what_if::{
     WhatIfDay, WhatIfDays, WhatIfRequest, WhatIfTotals,
 };
 pub use why::{MOST_SUBSCRIPTIONS, Why};
+pub use workers::{RECORD_EVERY, ThisWorker, WorkerStatus};
 
 pub use crate::config::OnSilence;
 
@@ -168,6 +172,7 @@ pub struct Engine {
     delivery_written: Arc<Notify>,
     relay_lag: RelayLag,
     vitals: Vitals,
+    duties: Duties,
     activity: activity::Activity,
     depths: queue_depths::QueueDepths,
     busiest: BusiestSources,
@@ -243,6 +248,7 @@ impl Engine {
             delivery_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
+            duties: Duties::default(),
             activity: activity::Activity::default(),
             depths: queue_depths::QueueDepths::default(),
             busiest: BusiestSources::default(),
@@ -336,6 +342,12 @@ impl Engine {
     #[must_use]
     pub fn relay_waits(&self) -> u64 {
         self.relay_lag.waits()
+    }
+
+    /// The work that this worker does for all workers.
+    #[must_use]
+    pub fn duties(&self) -> &Duties {
+        &self.duties
     }
 
     #[must_use]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     DeadLetterGroups, EndpointView, Engine, ForecastDays, ForecastRequest, SourceStatus, SweepState,
+    WorkerStatus,
 };
 use crate::config::Schedule;
 use crate::domain::Sweep;
@@ -25,6 +26,7 @@ const MOST_REFUSALS: u32 = 1_000;
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     pub now: DateTime<Utc>,
+    pub workers: Vec<WorkerStatus>,
     pub sweeps: Vec<SweepState>,
     pub lanes: Vec<LaneProgress>,
     pub sources: Vec<SourceStatus>,
@@ -104,6 +106,7 @@ impl Engine {
         };
         Ok(Overview {
             now: self.now(),
+            workers: self.workers().await?,
             sweeps: self.sweep_states(schedules).await?,
             lanes: self.store.lanes().await?,
             sources: self.sources().await?,

@@ -42,6 +42,7 @@ mod upkeep;
 mod verification;
 mod webhooks;
 mod words;
+mod workers;
 
 pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditHow, AuditRecord, OperatorAction};
@@ -82,6 +83,7 @@ pub use webhooks::{
     DeliveryProgress, Endpoint, EndpointChange, EndpointFieldError, EndpointFilter, EndpointOrigin,
     EndpointStatus, SigningSecret, Webhooks, check_endpoint_name,
 };
+pub use workers::{WorkerRecord, Workers};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -109,6 +111,7 @@ pub trait Store:
     + Upkeep
     + Verification
     + Webhooks
+    + Workers
 {
 }
 
@@ -135,5 +138,6 @@ impl<T> Store for T where
         + Upkeep
         + Verification
         + Webhooks
+        + Workers
 {
 }

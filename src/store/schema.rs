@@ -66,6 +66,11 @@ macro_rules! steps {
                 name: "operators",
                 sql: include_str!(concat!("migrations/", $folder, "/0006_operators.sql")),
             },
+            MigrationStep {
+                number: 7,
+                name: "workers",
+                sql: include_str!(concat!("migrations/", $folder, "/0007_workers.sql")),
+            },
         ]
     };
 }

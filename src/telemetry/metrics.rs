@@ -113,6 +113,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Gauge,
+        "tenure_workers",
+        Unit::Count,
+        "Workers that share the store: running, or gone because they were not seen for a minute (state)",
+    ),
+    (
+        Gauge,
         "tenure_source_silent",
         Unit::Count,
         "1 while an expected source is silent, so that timers do not fire, else 0 (source)",

@@ -48,7 +48,6 @@ pub async fn run(
         running: BTreeMap::new(),
         declared: BTreeSet::new(),
         disabled: BTreeSet::new(),
-        leads: false,
         looks: 0,
         is_introduced: false,
     };
@@ -97,7 +96,6 @@ struct Deliveries {
     declared: BTreeSet<String>,
     /// The endpoints that were disabled when they were last looked at.
     disabled: BTreeSet<String>,
-    leads: bool,
     looks: u32,
     /// Whether the endpoints of the settings are in the store.
     is_introduced: bool,
@@ -193,23 +191,24 @@ impl Deliveries {
     async fn acquire_lead(&mut self, is_needed: bool) -> Result<bool, StoreError> {
         let store = self.engine.store().clone();
         if !is_needed || !self.settings.deliver {
-            if std::mem::take(&mut self.leads) {
+            if self.engine.duties().leads_webhooks() {
                 self.finish().await;
             }
             return Ok(false);
         }
         self.looks = (self.looks + 1) % LEAD_LOOKS;
-        if !self.leads && self.looks != 1 {
+        let led = self.engine.duties().leads_webhooks();
+        if !led && self.looks != 1 {
             return Ok(false);
         }
         let acquired = store.acquire_delivery_lead().await;
         let leads = matches!(acquired, Ok(true));
         if !leads {
             self.abandon();
-        } else if !self.leads {
+        } else if !led {
             tracing::info!("this worker delivers to the endpoints of webhooks now");
         }
-        self.leads = leads;
+        self.engine.duties().lead_webhooks(leads);
         acquired
     }
 
@@ -282,6 +281,7 @@ impl Deliveries {
         for running in running.into_values() {
             let _ = running.task.await;
         }
+        self.engine.duties().lead_webhooks(false);
         if let Err(error) = self.engine.store().release_delivery_lead().await {
             tracing::debug!(%error, "the lead of delivery cannot be released; the store releases it with its session");
         }

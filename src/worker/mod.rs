@@ -4,6 +4,7 @@ mod clock;
 mod error;
 mod health;
 mod policy;
+mod presence;
 mod sources;
 mod store;
 mod supervise;
@@ -35,6 +36,7 @@ use crate::signals;
 use crate::store::Store;
 use crate::telemetry;
 use crate::traces::{self, Traces};
+use presence::Presence;
 use supervise::Supervisor;
 
 /// How long the store's connections may take to close.
@@ -74,6 +76,7 @@ pub async fn serve(
         if let Some(engine) = worker.wait_for_engine(store).await? {
             worker.start_scheduler(&engine, worker_name());
             worker.probe(&engine);
+            worker.record(&engine, &worker_name());
             worker.api.open(engine.clone());
             if let Some(address) = worker.address {
                 announce(address, engine);
@@ -133,6 +136,8 @@ struct Worker {
     address: Option<SocketAddr>,
     /// None: traces are off.
     tracing: Option<Tracing>,
+    /// None: the store is not open yet.
+    presence: Option<Presence>,
 }
 
 /// Traces, and the task that sends them. It outlives all others, which make spans to their end.
@@ -183,6 +188,7 @@ impl Worker {
             settings,
             address: None,
             tracing,
+            presence: None,
         };
         if let Some(address) = worker.settings.http.listen {
             let listener = http::bind(address).await?;
@@ -228,6 +234,7 @@ impl Worker {
         self.watch_sources(&engine);
         self.start_webhooks(&engine);
         self.probe(&engine);
+        self.record(&engine, &name);
         let watched = engine.clone();
         self.supervisor
             .spawn("store", |stop| store::watch_writer(watched, stop));
@@ -246,6 +253,10 @@ impl Worker {
             store::probe_regularly(engine, has_lanes, stop).await;
             Ok(())
         });
+    }
+
+    fn record(&mut self, engine: &Arc<Engine>, host: &str) {
+        self.presence = Some(Presence::begin(engine.clone(), host, &self.settings.broker));
     }
 
     fn start_scheduler(&mut self, engine: &Arc<Engine>, name: String) {
@@ -349,6 +360,11 @@ impl Worker {
     /// Waits until the worker is stopped or a task fails, then for the work in progress.
     async fn finish(self) -> Result<(), WorkerError> {
         let finished = self.supervisor.finish(self.settings.shutdown.timeout).await;
+        if let Some(presence) = self.presence {
+            // A worker that must not write has a successor.
+            let is_missed = !matches!(finished, Ok(()) | Err(WorkerError::MayNotWrite(_)));
+            presence.end(is_missed).await;
+        }
         if let Some(tracing) = self.tracing {
             tracing.end().await;
         }

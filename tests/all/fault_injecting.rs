@@ -20,7 +20,7 @@ use tenure::store::{
     Published, Record, Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention,
     RetentionTarget, RunCounts, RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store,
     StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
-    Verification, Webhooks,
+    Verification, Webhooks, WorkerRecord, Workers,
 };
 use tokio::sync::mpsc;
 
@@ -380,6 +380,11 @@ delegate! {
         record_delivery(name: &str, revision: i64, progress: &DeliveryProgress) -> bool;
         acquire_delivery_lead() -> bool;
         release_delivery_lead() -> ();
+    }
+    Workers {
+        workers() -> Vec<WorkerRecord>;
+        record_worker(worker: &WorkerRecord, forgotten: DateTime<Utc>, replaced: DateTime<Utc>) -> ();
+        remove_worker(name: &str) -> ();
     }
 }
 

@@ -159,6 +159,7 @@ impl Serialize for Figures {
         let mut map = to.serialize_map(None)?;
         let Overview {
             now,
+            workers,
             sweeps,
             lanes,
             sources,
@@ -176,6 +177,7 @@ impl Serialize for Figures {
         )?;
         map.serialize_entry("queues", &self.worker.as_ref().ok().map(|worker| &worker.queues))?;
         map.serialize_entry("worker_problem", &self.worker.as_ref().err())?;
+        map.serialize_entry("workers", workers)?;
         map.serialize_entry("sweeps", sweeps)?;
         map.serialize_entry("lanes", lanes)?;
         map.serialize_entry("relay", relay)?;

@@ -46,6 +46,7 @@ mod transfer;
 mod upkeep;
 mod verification;
 mod webhooks;
+mod workers;
 mod write;
 
 use std::sync::Arc;

@@ -45,6 +45,7 @@ mod turn;
 mod upkeep;
 mod verification;
 mod webhooks;
+mod workers;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -25,3 +25,4 @@ mod touches;
 mod what_if;
 mod why;
 pub mod wild;
+mod workers;

@@ -26,6 +26,7 @@ mod statements;
 mod sweeps;
 mod transactions;
 mod webhooks;
+mod workers;
 mod writers;
 
 use std::fs::{File, TryLockError};
@@ -305,6 +306,9 @@ conformance! {
         progress_never_moves_back_nor_to_a_missing_line,
         one_worker_at_a_time_leads_delivery,
         lines_that_an_active_endpoint_has_not_received_are_not_pruned;
+    workers:
+        workers_are_listed_as_they_recorded_themselves,
+        a_worker_removes_those_that_are_forgotten_and_those_it_replaced;
     writers:
         an_outdated_program_cannot_write;
     migrations:
