@@ -47,6 +47,7 @@ mod webhook;
 mod what_if;
 mod why;
 mod worker;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -168,6 +169,9 @@ enum Command {
     /// Show or stop expecting sources; timers wait for silent ones
     #[command(subcommand)]
     Sources(sources::SourcesCommand),
+    /// Show the workers that use the store
+    #[command(subcommand)]
+    Workers(workers::WorkersCommand),
     /// Show the policies in effect, or put the policy in the settings into effect
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -314,6 +318,7 @@ impl Command {
             ),
             Self::Lanes(command) => matches!(command, lanes::LanesCommand::List),
             Self::Sources(command) => matches!(command, sources::SourcesCommand::List),
+            Self::Workers(command) => matches!(command, workers::WorkersCommand::List),
             Self::Check(_)
             | Self::Why(_)
             | Self::Verify(_)
@@ -358,6 +363,7 @@ impl Command {
             Self::Sweep(command) => sweep::run(context, command).await,
             Self::Lanes(command) => lanes::run(context, command).await,
             Self::Sources(command) => sources::run(context, command).await,
+            Self::Workers(command) => workers::run(context, &command).await,
             Self::Policy(command) => policy::run(context, command).await,
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,

@@ -13,7 +13,9 @@ use super::layout::{Frame, Section};
 use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, Unpublished, tone_of};
+use crate::engine::{
+    self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, Unpublished, WorkerStatus, tone_of,
+};
 
 /// How long expiries are reused.
 const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
@@ -53,6 +55,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
             div.half { (dead_letters_card(&summary)) }
             div.half { (refusals_card(&refusals)) }
         }
+        (workers_card(&summary))
         (expiries_card(view.now, expiries.as_ref()))
     };
     let frame = Frame {
@@ -228,6 +231,51 @@ fn worker_card(summary: &Summary) -> Markup {
             } }
         },
     )
+}
+
+/// All workers that use the store.
+fn workers_card(summary: &Summary) -> Markup {
+    html! {
+        section.card.flush id="workers" {
+            header { h2 { "Workers" } }
+            @if summary.workers.is_empty() {
+                (ui::empty("No worker is recorded", "A worker records itself within seconds of its start. Start one with tenure run."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr {
+                        th { "Worker" } th { "State" } th { "Version" } th { "Up since" } th { "Last seen" } th { "Lanes" } th { "Leads" }
+                    } }
+                    tbody { @for worker in &summary.workers {
+                        tr data-row {
+                            th.id scope="row" data-label="Worker" { (ui::breakable(&worker.name)) }
+                            td data-label="State" { (worker_chip(worker)) }
+                            td data-label="Version" { (worker.version) }
+                            td data-label="Up since" { (ui::moment(worker.started_at)) }
+                            td data-label="Last seen" { (ui::moment_and_distance(summary.now, worker.seen_at)) }
+                            td.wrap data-label="Lanes" { (listed(&worker.lanes)) }
+                            td data-label="Leads" { (listed(&worker.leads())) }
+                        }
+                    } }
+                } }
+            }
+        }
+    }
+}
+
+fn worker_chip(worker: &WorkerStatus) -> Markup {
+    let tone = if worker.gone { Tone::Attention } else { Tone::Good };
+    chip_of(tone, worker.state())
+}
+
+/// Names in a cell.
+fn listed(names: &[impl AsRef<str>]) -> Markup {
+    html! {
+        @if names.is_empty() { span.muted { "–" } }
+        @for (place, name) in names.iter().enumerate() {
+            @if place > 0 { ", " }
+            (ui::breakable(name.as_ref()))
+        }
+    }
 }
 
 /// How far behind each lane is, and when each expected source was last heard.

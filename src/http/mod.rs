@@ -44,6 +44,7 @@ mod webhooks;
 mod what_if;
 mod why;
 mod worker;
+mod workers;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;

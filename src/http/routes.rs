@@ -9,7 +9,7 @@ use super::guard::{Needs, Reach, Routes};
 use super::{
     Api, access, accesses, audit, authzen, changes, clients, contracts, dead_letters, events, forecast,
     health, history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks,
-    what_if, why, worker,
+    what_if, why, worker, workers,
 };
 use crate::config::Scope::{Operate, Publish, Read};
 
@@ -47,6 +47,7 @@ pub(super) fn queries() -> Routes {
         .add(Read, Reach::All, routes!(sweeps::list))
         .add(Read, Reach::All, routes!(sweeps::show))
         .add(Read, Reach::All, routes!(sources::list))
+        .add(Read, Reach::All, routes!(workers::list))
         .add(Read, Reach::InPath, routes!(access::show))
         .add(Read, Reach::InHandler, routes!(access::decide))
         .add(Read, Reach::InHandler, routes!(authzen::evaluation))

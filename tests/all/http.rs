@@ -335,6 +335,23 @@ async fn an_invalid_parameter_is_named() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_not_seen_for_a_minute_is_listed_as_gone() {
+    let server = Server::start().await;
+    let (status, list) = server.get("/v1/workers").await;
+    assert_eq!((status, list), (StatusCode::OK, json!({"workers": []})));
+    let worker = server.engine.new_worker("tenure-1", Duration::from_secs(5));
+    server.engine.record_worker(&worker).await.unwrap();
+    server.clock.set(noon() + TimeDelta::seconds(61));
+    let (_, list) = server.get("/v1/workers").await;
+    let expected = json!({
+        "name": worker.name, "host": "tenure-1", "version": env!("CARGO_PKG_VERSION"),
+        "started_at": "2026-03-01T12:00:00Z", "seen_at": "2026-03-01T12:00:00Z", "gone": true,
+        "lanes": [], "leads_relay": false, "leads_webhooks": false,
+    });
+    assert_eq!(list["workers"], json!([expected]));
+}
+
+#[tokio::test]
 async fn a_silent_source_is_listed_and_makes_decisions_unassured() {
     let server = Server::start().await;
     let access = "/v1/partners/acme/clients/bakery/access";

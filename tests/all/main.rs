@@ -33,6 +33,7 @@ mod operations;
 mod oracle;
 mod outages;
 mod pooler;
+mod presence;
 mod procedures;
 mod readiness;
 mod readme;

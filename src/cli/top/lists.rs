@@ -1,4 +1,4 @@
-//! The lists of `tenure top`: lanes, relay and sources; sweeps; dead letters; refusals.
+//! The lists of `tenure top`: lanes, relay and sources; sweeps; dead letters; refusals; workers.
 
 use chrono::{DateTime, Utc};
 use ratatui::Frame;
@@ -238,6 +238,29 @@ pub(super) fn refusals(palette: Palette, refusals: &RefusalCounts) -> List {
         list.rows.push(vec![("none".to_owned(), muted())]);
     }
     list
+}
+
+/// The number of workers that run, and the host of each with what it does for the others.
+pub(super) fn workers(palette: Palette, overview: &Overview) -> Line<'static> {
+    let running = overview.workers.iter().filter(|worker| !worker.gone).count();
+    let mut spans = vec![
+        Span::styled("Workers ", palette.heading()),
+        Span::raw(running.to_string()),
+    ];
+    for (place, worker) in overview.workers.iter().enumerate() {
+        spans.push(Span::raw(if place == 0 { ": " } else { ", " }));
+        let (notes, style) = if worker.gone {
+            (vec![worker.state()], palette.of(Tone::Attention))
+        } else {
+            (worker.leads(), Style::new())
+        };
+        let notes = match notes.join(", ").as_str() {
+            "" => String::new(),
+            notes => format!(" ({notes})"),
+        };
+        spans.push(Span::styled(harmless(&format!("{}{notes}", worker.host)), style));
+    }
+    Line::from(spans)
 }
 
 #[cfg(test)]

@@ -175,8 +175,9 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
         activity_area,
         sweeps_area,
         groups_area,
+        workers_area,
         expiries_area,
-    ] = rows(area, [1, state_height, 7, sweeps_height, 0, 1]);
+    ] = rows(area, [1, state_height, 7, sweeps_height, 0, 1, 1]);
     header(frame, head, screen);
     states(frame, state_area, state);
     let (left, right) = columns(activity_area);
@@ -186,6 +187,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let (left, right) = columns(groups_area);
     lists::dead_letters(palette, &figures.overview).draw(frame, left);
     lists::refusals(palette, &figures.refusals).draw(frame, right);
+    frame.render_widget(lists::workers(palette, &figures.overview), workers_area);
     charts::expiries(frame, expiries_area, palette, screen.expiries.as_ref(), figures);
     if screen.is_issues {
         popup(frame, "Issues", all(palette, &issues));

@@ -10,6 +10,7 @@ const READING: &[&[&str]] = &[
     &["client", "list"],
     &["client", "show", "acme/bakery"],
     &["lanes", "list"],
+    &["workers", "list"],
     &["verify"],
     &["verify", "acme/bakery"],
     &["dead", "list"],

@@ -19,6 +19,7 @@ fn lists_are_printed_as_comma_separated_values() {
         &["sweep", "preview", "access-expiry", "--at", "+400y"],
         &["lanes", "list"],
         &["sources", "list"],
+        &["workers", "list"],
         &["partners"],
         &["refusals"],
         &["audit"],

@@ -30,6 +30,7 @@ mod upkeep;
 mod walk;
 mod what_if;
 mod why;
+mod workers;
 mod wrong_use;
 
 use std::process::Output;

@@ -103,6 +103,7 @@ async fn no_command_prints_control_characters() {
         &["statement", "--month", "2025-01"],
         &["statement"],
         &["lanes", "list"],
+        &["workers", "list"],
         &["verify"],
         &["verify", EVIL],
         &["prune", "--dry-run"],

@@ -36,6 +36,7 @@ async fn site() -> Site {
     )
     .await;
     site.dead("amqp:tenure.events.0", EVIL, b"x", &[]).await;
+    site.worker("tenure-3-c41d8802").await;
     let lanes = ["tenure.events.0".to_owned(), "tenure.events.1".to_owned()];
     site.engine
         .store()
@@ -55,6 +56,9 @@ async fn site() -> Site {
         json!({"name": "B"}),
     )
     .await;
+    site.worker("tenure-2-91b04e7d").await;
+    site.engine.duties().lead_relay(true);
+    site.worker("tenure-1-5f0c2a9e").await;
     let authority = Authority {
         who: "ann".into(),
         how: AuditHow::Cli,

@@ -85,6 +85,35 @@ async fn lanes_show_how_many_messages_wait_and_who_says_so() {
 }
 
 #[tokio::test]
+async fn workers_are_shown_and_one_that_is_gone_needs_attention() {
+    let site = Site::start(noon(), &[]).await;
+    let text = page(&site, "/").await;
+    assert!(text.contains("No worker is recorded"), "{text}");
+    let site = Site::start(noon(), &[]).await;
+    site.worker("tenure-1-5f0c2a9e").await;
+    site.clock.set(noon() + TimeDelta::minutes(3));
+    site.engine.duties().lead_relay(true);
+    site.worker("tenure-2-<b>").await;
+    let text = page(&site, "/").await;
+    let rows = text.split_once("id=\"workers\"").expect("the card").1;
+    let rows = rows.split("</section>").next().expect("its end");
+    for part in [
+        ">runs<",
+        ">gone<",
+        ">relay<",
+        "3 min ago",
+        "&lt;b&gt;",
+        env!("CARGO_PKG_VERSION"),
+    ] {
+        assert!(rows.contains(part), "no {part} in {rows}");
+    }
+    assert!(
+        text.contains("href=\"/#workers\"><b>Worker tenure-1-5f0c2a9e was last seen 3 min ago</b>"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_source_that_was_never_heard_is_not_called_heard() {
     let site = Site::start(noon(), &[("TENURE_SOURCES", "/accounts=1d")]).await;
     for path in ["/", "/sources"] {

@@ -14,6 +14,7 @@ fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
     vec![
         ("overview", "/".into(), "Events in the last hour"),
         ("overview-day", "/?span=day".into(), "quarter of an hour"),
+        ("overview-workers", "/#workers".into(), "tenure-1-5f0c2a9e"),
         ("clients", "/clients".into(), "Download CSV"),
         ("clients-tab", "/clients?tab=inactive".into(), "Inactive"),
         ("clients-search", "/clients?q=shop".into(), "By name"),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -12,7 +13,7 @@ use tenure::demo::{Arriving, Shape, World};
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{
     Authority, Breaker, CloseRequest, DeliveryStart, Engine, FeedStart, Incoming, NewEndpoint, SweepMode,
-    SweepOptions,
+    SweepOptions, ThisWorker,
 };
 use tenure::http::{self, Api};
 use tenure::store::sqlite::SqliteStore;
@@ -176,6 +177,17 @@ impl Site {
             .expect("added");
     }
 
+    /// Records a worker, whose name is its host and another part.
+    pub async fn worker(&self, name: &str) {
+        let worker = ThisWorker {
+            name: name.into(),
+            host: name.rsplit_once('-').map_or(name, |(host, _)| host).into(),
+            started_at: self.engine.now(),
+            heartbeat: Duration::from_secs(5),
+        };
+        self.engine.record_worker(&worker).await.expect("recorded");
+    }
+
     /// Adds a client that is linked and has access.
     pub async fn linked(&self, client: &str) {
         let at = self.engine.now() - TimeDelta::hours(1);
@@ -322,6 +334,9 @@ async fn last_hour(site: &Site) -> Year {
         .apply_policy(&policy, TimeDelta::hours(1))
         .await
         .expect("a policy");
+    site.worker("tenure-2-91b04e7d").await;
+    site.engine.duties().lead_relay(true);
+    site.worker("tenure-1-5f0c2a9e").await;
     let runs = site.engine.store().runs(None, 200).await.expect("runs");
     let run = runs
         .iter()

@@ -1,6 +1,7 @@
 //! The OpenAPI document: it describes the responses, and rejects the parameters that the worker rejects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jsonschema::Validator;
 use tenure::domain::{Cause, Corrector, Policy, Repair, Sweep, Timer};
@@ -126,6 +127,10 @@ async fn samples(server: &Server) -> Samples {
     server.engine.expect_sources(&expected.into()).await.unwrap();
     let (_, sources) = server.get("/v1/sources").await;
     add_page(&mut samples, ("SourcesList", "sources"), "Source", &sources);
+    let worker = server.engine.new_worker("tenure-1", Duration::from_secs(5));
+    server.engine.record_worker(&worker).await.unwrap();
+    let (_, workers) = server.get("/v1/workers").await;
+    add_page(&mut samples, ("WorkersList", "workers"), "WorkerStatus", &workers);
     let (_, endpoints) = super::webhooks::listed(server).await;
     add_page(
         &mut samples,
