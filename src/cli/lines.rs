@@ -361,6 +361,8 @@ pub(super) struct Batch {
     incoming: Vec<Incoming>,
     /// The message of each: its origin and its bytes. No bytes for one that is a dead letter already.
     messages: Vec<(String, Vec<u8>)>,
+    /// The events that are ahead of the clock, each with its place in the batch.
+    early: Vec<(usize, Event)>,
     pub warnings: Vec<EventWarning>,
     /// Progress by these events.
     pub progress: u64,
@@ -371,22 +373,36 @@ impl Batch {
     fn add(&mut self, line: Line, limits: Limits) {
         self.progress += line.progress;
         self.bytes += line.bytes.len();
-        let Some(read) = line.event(&Decoder::new(limits, SystemClock.now())) else {
+        let decoder = Decoder::new(limits, SystemClock.now());
+        let Some(read) = line.event(&decoder) else {
             return;
         };
         let mut message = (line.origin, Vec::new());
-        if let Ok(Decoded { event, warnings }) = &read {
-            let warned = warnings.iter().map(|warning| EventWarning {
-                place: self.incoming.len(),
-                source: event.source.clone(),
-                kind: event.kind.type_name(),
-                text: warning.to_string(),
-            });
-            self.warnings.extend(warned);
-            message.1 = line.bytes;
+        match &read {
+            Ok(valid) => {
+                self.warn(valid);
+                message.1 = line.bytes;
+            }
+            Err(dead) => {
+                if let Some(early) = decoder.early(dead) {
+                    self.warn(&early);
+                    self.early.push((self.incoming.len(), early.event));
+                }
+            }
         }
         self.messages.push(message);
         self.incoming.push(Incoming::from(read));
+    }
+
+    /// Adds the warnings of the next event.
+    fn warn(&mut self, Decoded { event, warnings }: &Decoded) {
+        let place = self.incoming.len();
+        self.warnings.extend(warnings.iter().map(|warning| EventWarning {
+            place,
+            source: event.source.clone(),
+            kind: event.kind.type_name(),
+            text: warning.to_string(),
+        }));
     }
 
     /// Examines the events in a dry run.
@@ -408,6 +424,9 @@ impl Batch {
                 warnings: Vec::new(),
             })
             .collect();
+        for (place, event) in self.early {
+            examined[place].event = Some(event);
+        }
         for warning in self.warnings {
             examined[warning.place].warnings.push(warning.text);
         }

@@ -227,12 +227,16 @@ fn check_partners(principal: &Principal, members: &Members<'_, Pairs>) -> Result
             number: member + 1,
             reason,
         };
-        match members.decode(member) {
-            Ok(Decoded { event, .. }) => principal
-                .require_partner(&event.key.partner)
-                .map_err(|error| of_event(error.to_string()))?,
-            Err(dead) => return Err(of_event(format!("its partner is unknown ({})", dead.reason))),
-        }
+        let Decoded { event, .. } = match members.decode(member) {
+            Ok(decoded) => decoded,
+            Err(dead) => members
+                .decoder()
+                .early(&dead)
+                .ok_or_else(|| of_event(format!("its partner is unknown ({})", dead.reason)))?,
+        };
+        principal
+            .require_partner(&event.key.partner)
+            .map_err(|error| of_event(error.to_string()))?;
     }
     Ok(())
 }
@@ -311,11 +315,13 @@ async fn ingest_all(
             if dry_run.is_none() {
                 engine.report_warnings(&read);
             }
-            let sender = if let Ok(decoded) = &read {
-                Sender::of(decoded, &mut texts)
-            } else {
-                firsts.insert(text, member);
-                Sender::default()
+            let sender = match &read {
+                Ok(decoded) => Sender::of(decoded, &mut texts),
+                Err(dead) => {
+                    firsts.insert(text, member);
+                    let early = members.decoder().early(dead);
+                    early.map_or_else(Sender::default, |decoded| Sender::of(&decoded, &mut texts))
+                }
             };
             senders.push((member, sender));
             incoming.push(Incoming::from(read));
@@ -365,7 +371,7 @@ fn repeat_outcomes(
 /// What an outcome repeats of its event.
 #[derive(Default)]
 struct Sender {
-    /// Source and id. None: it is a dead letter.
+    /// Source and id. None: it is no valid event.
     name: Option<(Arc<str>, Arc<str>)>,
     warnings: Vec<Arc<str>>,
 }

@@ -140,6 +140,13 @@ impl Decoder {
         self.members_again(dead_letter, &headers).decode_all()
     }
 
+    /// The event of a dead letter that is only ahead of the clock. None: the dead letter is no valid event.
+    #[must_use]
+    pub fn early(&self, dead_letter: &DeadLetter) -> Option<Decoded> {
+        let now = dead_letter.retry_at?;
+        Self { now, ..*self }.again(dead_letter).pop()?.ok()
+    }
+
     /// Splits a dead letter, whose headers are given, into its members.
     #[must_use]
     pub fn members_again<'a>(&self, dead_letter: &'a DeadLetter, headers: &'a Pairs) -> Members<'a, Pairs> {

@@ -76,6 +76,12 @@ impl Decoder {
 }
 
 impl<'a, H: Headers + ?Sized> Members<'a, H> {
+    /// What decodes the members.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// The number of members.
     #[must_use]
     pub fn count(&self) -> usize {

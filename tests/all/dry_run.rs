@@ -1,5 +1,6 @@
 //! `tenure check` and `POST /v1/events?dry_run=true`, beside a worker that runs.
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,6 +20,12 @@ fn event(id: &str, kind: &str, data: &Value) -> Value {
 fn events() -> Vec<Value> {
     let mut other = event("5", "client.added", &json!({"name": "BAKERY"}));
     other["subject"] = "acme/mill".into();
+    let mut early = event("8", "client.added", &json!({"name": "Forge", "imprted": true}));
+    early["subject"] = "acme/forge".into();
+    early["time"] = in_hours(1).into();
+    let mut far_ahead = early.clone();
+    far_ahead["id"] = "9".into();
+    far_ahead["time"] = in_hours(72).into();
     vec![
         event("1", "client.added", &json!({"name": "Bakery"})),
         event(
@@ -31,10 +38,16 @@ fn events() -> Vec<Value> {
         other,
         event("1", "client.lost", &json!({})),
         json!({"specversion": "1.0"}),
+        early,
+        far_ahead,
     ]
 }
 
-const OUTCOMES: [&str; 7] = [
+fn in_hours(hours: i64) -> String {
+    (Utc::now() + TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+const OUTCOMES: [&str; 9] = [
     "applied",
     "applied",
     "applied",
@@ -42,12 +55,28 @@ const OUTCOMES: [&str; 7] = [
     "refused",
     "dead",
     "dead",
+    "deferred",
+    "dead",
 ];
 
 fn outcomes(rows: &[Value]) -> Vec<&str> {
     rows.iter()
         .map(|row| row["outcome"].as_str().expect("an outcome"))
         .collect()
+}
+
+/// An event that is ahead of the clock is valid: it is named, and its warnings are those that it will have when its time comes.
+fn assert_early(row: &Value, id: &str) {
+    assert_eq!(
+        (&row["source"], &row["id"]),
+        (&json!("/space"), &json!(id)),
+        "{row}"
+    );
+    assert_eq!(
+        row["warnings"],
+        json!(["`imprted` is not known; `imported` is"]),
+        "{row}"
+    );
 }
 
 fn what_is_checked_is_what_is_ingested(tenure: &Tenure, folder: &std::path::Path) {
@@ -78,10 +107,16 @@ fn what_is_checked_is_what_is_ingested(tenure: &Tenure, folder: &std::path::Path
         (&json!("name_taken"), &json!("bakery"))
     );
     assert_eq!(rows[4]["origin"], "file:events.ndjson:5");
+    assert_early(&rows[7], "8");
+    assert_early(&rows[8], "9");
+    assert_eq!(
+        (&rows[7]["type"], &rows[7]["subject"]),
+        (&json!("client.added"), &json!("acme/forge"))
+    );
     let table = tenure.call(&["check", "events.ndjson"]);
     let table = String::from_utf8(table.stdout).expect("UTF-8");
     assert!(
-        table.ends_with("7 events: 3 would be applied, 1 duplicate, 1 refused, 2 dead letters, 0 deferred\n"),
+        table.ends_with("9 events: 3 would be applied, 1 duplicate, 1 refused, 3 dead letters, 1 deferred\n"),
         "{table}"
     );
     assert!(
@@ -93,7 +128,10 @@ fn what_is_checked_is_what_is_ingested(tenure: &Tenure, folder: &std::path::Path
     let (status, dry) = worker.post("/v1/events?dry_run=true", BATCH, &body);
     let dry: Value = serde_json::from_str(&dry).expect("JSON");
     assert_eq!((status, &dry["dry_run"]), (200, &json!(true)), "{dry}");
-    assert_eq!(outcomes(dry["outcomes"].as_array().expect("outcomes")), OUTCOMES);
+    let of_dry = dry["outcomes"].as_array().expect("outcomes");
+    assert_eq!(outcomes(of_dry), OUTCOMES);
+    assert_early(&of_dry[7], "8");
+    assert_early(&of_dry[8], "9");
     let after = (
         tenure.ok(&["client", "list", "--json"]),
         tenure.ok(&["dead", "list", "--json"]),

@@ -345,6 +345,30 @@ async fn a_batch_with_an_event_of_another_partner_is_rejected_as_a_whole() {
 }
 
 #[tokio::test]
+async fn the_partner_of_an_event_ahead_of_the_clock_is_known() {
+    let server = start().await;
+    let early = |partner| {
+        let mut event = of_partner(partner, "early", "client.added", json!({"name": "Early"}));
+        event["time"] = (server.engine.now() + TimeDelta::hours(1)).to_rfc3339().into();
+        event
+    };
+    let (status, body) = server
+        .call(ACME, Method::POST, "/v1/events", Some(&json!([early(OTHER)])))
+        .await;
+    assert!(
+        status == StatusCode::FORBIDDEN && body.contains("other partners"),
+        "{body}"
+    );
+    let (status, body) = server
+        .call(ACME, Method::POST, "/v1/events", Some(&json!([early("acme")])))
+        .await;
+    assert!(
+        status == StatusCode::ACCEPTED && body.contains("deferred"),
+        "{body}"
+    );
+}
+
+#[tokio::test]
 async fn the_numbers_of_a_closing_are_those_of_all_partners() {
     let server = start().await;
     server.clock.set("2026-04-02T00:00:00Z".parse().unwrap());
