@@ -89,7 +89,7 @@ pub struct RotateArgs {
     /// The name of the endpoint, from `tenure webhook list`
     name: String,
     /// For how long the old secret also signs
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_overlap)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_overlap, allow_hyphen_values = true)]
     overlap: TimeDelta,
     /// Read the new secret from this file (whsec_…) instead of generating one
     #[arg(long, value_name = "FILE")]
@@ -182,6 +182,10 @@ async fn add(context: &Context, args: AddArgs) -> anyhow::Result<ExitCode> {
         types: args.types,
     };
     filter.check().map_err(|error| UsageError(error.to_string()))?;
+    let networks = &context.settings.webhooks.allow_networks;
+    networks
+        .check(&args.url)
+        .map_err(|error| UsageError(error.to_string()))?;
     if context.settings.webhooks.endpoints.contains_key(&args.name) {
         return Err(UsageError(EndpointError::OfSettings(args.name).to_string()).into());
     }
@@ -279,7 +283,14 @@ async fn replay(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode>
         output::json(&json!({ "name": args.name, "cursor": cursor.to_string(), "status": status }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(format!("{} receives changes after {cursor}", args.name));
+    output::line(match args.from {
+        DeliveryStart::At(moment) => format!(
+            "{} receives the changes recorded since {}: those after {cursor}",
+            args.name,
+            rfc3339(moment)
+        ),
+        DeliveryStart::Place(_) => format!("{} receives the changes after {cursor}", args.name),
+    });
     if status != EndpointStatus::Active {
         output::line(format!(
             "it is {}; continue with `tenure webhook resume {}`",

@@ -13,7 +13,7 @@ use super::reader::{DISABLE_AFTER, INTERVAL, Reader, TIMEOUT};
 use super::secret::Secret;
 use crate::domain::id::clip;
 use crate::store::{EndpointFieldError, EndpointFilter, check_endpoint_name};
-use crate::wire::webhook::{EndpointUrl, EndpointUrlError, Networks, SecretError, SigningKey};
+use crate::wire::webhook::{EndpointUrl, EndpointUrlError, Networks, NotPublic, SecretError, SigningKey};
 
 /// The longest file of secrets, in bytes.
 const LONGEST_FILE: u64 = 64 << 10;
@@ -50,24 +50,28 @@ pub struct EndpointSettings {
 pub(super) fn read(from: &Reader) -> Result<WebhookSettings, SettingsError> {
     let networks = from.texts("webhooks.allow_networks");
     let networks = networks.and_then(|texts| Networks::parse(texts.iter().map(AsRef::as_ref)));
+    let networks = networks.ok_or_else(|| {
+        let expected = "a list of networks or addresses such as [\"10.0.0.0/8\", \"fd00::/8\"]";
+        from.invalid("webhooks.allow_networks", expected)
+    })?;
     Ok(WebhookSettings {
         deliver: from.flag("webhooks.deliver")?,
         concurrency: from.number("webhooks.concurrency", 1..=64)?,
         timeout: from.duration("webhooks.timeout", TIMEOUT)?,
         max_backoff: from.duration("webhooks.max_backoff", INTERVAL)?,
         disable_after: from.span("webhooks.disable_after", DISABLE_AFTER)?,
-        allow_networks: networks.ok_or_else(|| {
-            let expected = "a list of networks or addresses such as [\"10.0.0.0/8\", \"fd00::/8\"]";
-            from.invalid("webhooks.allow_networks", expected)
-        })?,
         ca_file: from.file("webhooks.ca_file")?,
-        endpoints: endpoints(from)?,
+        endpoints: endpoints(from, &networks)?,
+        allow_networks: networks,
     })
 }
 
 const ENDPOINTS: &str = "webhooks.endpoints";
 
-fn endpoints(from: &Reader) -> Result<BTreeMap<String, EndpointSettings>, SettingsError> {
+fn endpoints(
+    from: &Reader,
+    networks: &Networks,
+) -> Result<BTreeMap<String, EndpointSettings>, SettingsError> {
     let invalid = |name: &str, expected: &str| {
         let expected = format!(
             "names, each with an endpoint such as {{ url = \"https://crm.example.com/hooks\", secret_file = \"/run/secrets/crm\" \
@@ -78,14 +82,14 @@ fn endpoints(from: &Reader) -> Result<BTreeMap<String, EndpointSettings>, Settin
     };
     let tables = from.tables_by_name(ENDPOINTS);
     let tables = tables.ok_or_else(|| invalid("", "expected a table"))?;
-    let read = |(name, fields): (String, Vec<(String, Value)>)| match endpoint(&name, fields) {
+    let read = |(name, fields): (String, Vec<(String, Value)>)| match endpoint(&name, fields, networks) {
         Ok(endpoint) => Ok((name, endpoint)),
         Err(problem) => Err(invalid(&name, &problem.to_string())),
     };
     tables.into_iter().map(read).collect()
 }
 
-/// What is wrong with an endpoint. It shows no values: they may be secret.
+/// What is wrong with an endpoint. It shows no value but an address: others may be secret.
 #[derive(Debug, thiserror::Error)]
 enum EndpointProblem {
     #[error(transparent)]
@@ -98,6 +102,8 @@ enum EndpointProblem {
     NoUrl,
     #[error("`url`: {0}")]
     Url(#[from] EndpointUrlError),
+    #[error("`url`: {0}")]
+    NotPublic(#[from] NotPublic),
     #[error("expected `secret` or `secret_file`")]
     NoSecret,
     #[error("`{field}`: {source}")]
@@ -115,7 +121,11 @@ enum EndpointProblem {
     Types,
 }
 
-fn endpoint(name: &str, fields: Vec<(String, Value)>) -> Result<EndpointSettings, EndpointProblem> {
+fn endpoint(
+    name: &str,
+    fields: Vec<(String, Value)>,
+    networks: &Networks,
+) -> Result<EndpointSettings, EndpointProblem> {
     check_endpoint_name(name)?;
     let (mut url, mut secrets) = (None, Vec::new());
     let mut filter = EndpointFilter::default();
@@ -140,11 +150,9 @@ fn endpoint(name: &str, fields: Vec<(String, Value)>) -> Result<EndpointSettings
     if secrets.is_empty() {
         return Err(EndpointProblem::NoSecret);
     }
-    Ok(EndpointSettings {
-        url: url.ok_or(EndpointProblem::NoUrl)?,
-        secrets,
-        filter,
-    })
+    let url = url.ok_or(EndpointProblem::NoUrl)?;
+    networks.check(&url)?;
+    Ok(EndpointSettings { url, secrets, filter })
 }
 
 /// One secret, or several: then all of them sign.

@@ -25,7 +25,7 @@ pub(super) fn outcome(outcome: &Result<Response, SendError>) -> &'static str {
     match outcome {
         Ok(response) if response.is_success() => "delivered",
         Ok(_) => "rejected",
-        Err(SendError::NotAllowed { .. }) => "not_allowed",
+        Err(SendError::NotPublic(_)) => "not_allowed",
         Err(SendError::TimedOut) => "timed_out",
         Err(SendError::Unreachable(_)) => "unreachable",
     }

@@ -6,7 +6,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use reqwest::{Certificate, Client, redirect};
 
 use crate::config::WebhookSettings;
 use crate::wire;
-use crate::wire::webhook::{EndpointUrl, Networks, SigningKey, signatures};
+use crate::wire::webhook::{EndpointUrl, Networks, NotPublic, SigningKey, signatures};
 
 /// How much of a response is read, in bytes. More is not needed, and the connection is closed instead.
 const RESPONSE_BYTES: usize = 4 << 10;
@@ -69,10 +69,8 @@ impl Response {
 /// Why there was no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    #[error(
-        "not sent: {address} is not an address of the public internet; to allow it, add its network to webhooks.allow_networks"
-    )]
-    NotAllowed { address: IpAddr },
+    #[error("not sent: {0}")]
+    NotPublic(#[from] NotPublic),
     #[error("no response in time (webhooks.timeout)")]
     TimedOut,
     /// The name does not resolve, nothing listens, TLS failed, or the connection ended early.
@@ -117,12 +115,7 @@ impl Sender {
         keys: &[SigningKey],
         now: DateTime<Utc>,
     ) -> Result<Response, SendError> {
-        if let Some(address) = url.address()
-            && !url.names_this_machine()
-            && !self.networks.permit(address)
-        {
-            return Err(SendError::NotAllowed { address });
-        }
+        self.networks.check(url)?;
         let timestamp = now.timestamp();
         let sent = self
             .client
@@ -178,30 +171,25 @@ fn allowed(
     name: &str,
     found: impl IntoIterator<Item = SocketAddr>,
     networks: &Networks,
-) -> Result<Vec<SocketAddr>, NotAllowed> {
+) -> Result<Vec<SocketAddr>, NotPublic> {
     let permits = |address: &SocketAddr| match name {
         EndpointUrl::LOCALHOST => address.ip().to_canonical().is_loopback(),
         _ => networks.permit(address.ip()),
     };
     let (permitted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(permits);
     match refused.first() {
-        Some(address) if permitted.is_empty() => Err(NotAllowed(address.ip())),
+        Some(address) if permitted.is_empty() => Err(NotPublic(address.ip())),
         _ => Ok(permitted),
     }
 }
-
-/// A name has only addresses that are not allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not allowed")]
-struct NotAllowed(IpAddr);
 
 /// Why there was no response, without the URL.
 fn explain(error: &reqwest::Error) -> SendError {
     let mut causes = Vec::new();
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(inner) = cause {
-        if let Some(NotAllowed(address)) = inner.downcast_ref() {
-            return SendError::NotAllowed { address: *address };
+        if let Some(refused) = inner.downcast_ref::<NotPublic>() {
+            return (*refused).into();
         }
         let text = inner.to_string();
         if !causes.contains(&text) {
@@ -240,7 +228,7 @@ mod tests {
         };
         let none = Networks::default();
         let resolved = |name, found: &[&str], networks| allowed(name, addresses(found), networks);
-        let refused = |text: &str| Err(NotAllowed(text.parse().unwrap()));
+        let refused = |text: &str| Err(NotPublic(text.parse().unwrap()));
         assert_eq!(
             resolved("a.example", &["10.0.0.1", "1.1.1.1"], &none),
             Ok(addresses(&["1.1.1.1"]))

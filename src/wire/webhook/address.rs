@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::EndpointUrl;
+
 /// Networks that are not part of the public internet, by the registries of special-purpose addresses of the IANA, and the ranges of
 /// IPv6 that embed addresses of IPv4.
 const SPECIAL: [&str; 27] = [
@@ -49,6 +51,13 @@ static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
+/// A URL has an address that requests may not go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} is not an address of the public internet; to allow it, add its network to webhooks.allow_networks"
+)]
+pub struct NotPublic(pub IpAddr);
+
 impl Networks {
     /// Reads networks such as `10.0.0.0/8`, or single addresses. None: one of them is neither.
     pub fn parse<'a>(networks: impl IntoIterator<Item = &'a str>) -> Option<Self> {
@@ -57,6 +66,17 @@ impl Networks {
             text.parse::<IpNet>().ok().or_else(single)
         };
         networks.into_iter().map(network).collect::<Option<_>>().map(Self)
+    }
+
+    /// Checks the address in a URL. A URL with a name passes: its address is only known when it is resolved.
+    ///
+    /// # Errors
+    /// When requests may not go to that address.
+    pub fn check(&self, url: &EndpointUrl) -> Result<(), NotPublic> {
+        match url.address() {
+            Some(address) if !url.names_this_machine() && !self.permit(address) => Err(NotPublic(address)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a request may go to this address.
@@ -141,6 +161,33 @@ mod tests {
         ] {
             assert!(!none.permit(private.parse().unwrap()), "{private}");
         }
+    }
+
+    #[test]
+    fn a_url_is_checked_if_it_has_an_address() {
+        let check = |networks: &Networks, url: &str| networks.check(&EndpointUrl::parse(url).unwrap());
+        let none = Networks::default();
+        for (url, private) in [
+            ("https://10.0.0.1/", "10.0.0.1"),
+            ("https://167772161/", "10.0.0.1"),
+            ("https://[fd00::1]:8443/", "fd00::1"),
+        ] {
+            assert_eq!(
+                check(&none, url),
+                Err(NotPublic(private.parse().unwrap())),
+                "{url}"
+            );
+        }
+        for url in [
+            "https://1.1.1.1/",
+            "https://crm.internal/",
+            "http://localhost/",
+            "http://[::1]/",
+        ] {
+            assert_eq!(check(&none, url), Ok(()), "{url}");
+        }
+        let some = Networks::parse(["10.0.0.0/8"]).unwrap();
+        assert_eq!(check(&some, "https://10.0.0.1/"), Ok(()));
     }
 
     #[test]

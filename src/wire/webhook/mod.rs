@@ -4,6 +4,6 @@ mod address;
 mod signature;
 mod url;
 
-pub use address::Networks;
+pub use address::{Networks, NotPublic};
 pub use signature::{SecretError, SigningKey, signatures};
 pub use url::{EndpointUrl, EndpointUrlError};

@@ -39,6 +39,18 @@ fn invalid_arguments_are_usage_errors() {
         (&["dead", "show", "first"], "first"),
         (&["sweep", "run", "access-expiry", "--at", "noon"], "-3d"),
         (&["demo", "--clients", "many"], "many"),
+        (
+            &["webhook", "rotate", "crm", "--overlap", "-1h"],
+            "expected a duration such as 0s, 24h or 7d",
+        ),
+        (
+            &["webhook", "replay", "crm", "--from", "noon"],
+            "expected a cursor of the feed, beginning, latest, or a time",
+        ),
+        (
+            &["webhook", "add", "crm", "https://10.0.0.1/"],
+            "webhooks.allow_networks",
+        ),
         (&["client", "show", "acme/a", "-o", "csv"], "prints no rows"),
         (
             &["client", "list", "-o", "xml"],

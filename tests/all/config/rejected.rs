@@ -129,6 +129,10 @@ fn an_invalid_endpoint_is_rejected_with_its_name_and_without_its_secret() {
             "`url`: expected https",
         ),
         (
+            format!("crm = {{ {secret}, url = \"https://10.0.0.1/\" }}"),
+            "`url`: 10.0.0.1 is not an address of the public internet; to allow it, add its network to webhooks.allow_networks",
+        ),
+        (
             format!("crm = {{ {url}, secret = \"hunter2\" }}"),
             "`secret`: expected a secret of the Standard Webhooks",
         ),

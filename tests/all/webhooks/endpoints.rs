@@ -129,6 +129,16 @@ fn a_replay_sends_the_same_messages_again(given: &Given) {
         .to_owned();
     given.tenure().ok(&["webhook", "replay", "crm", "--from", &since]);
     running.wait_until("since a time", || receiver.received().len() == 3 * ids.len());
+    given.wait_for_end(&running, "crm");
+    let since = given
+        .tenure()
+        .ok(&["webhook", "replay", "crm", "--from", "yesterday"]);
+    assert!(
+        since.contains("crm receives the changes recorded since")
+            && since.contains("T00:00:00Z: those after"),
+        "{since}"
+    );
+    running.wait_until("since a day", || receiver.received().len() == 4 * ids.len());
 }
 
 /// Marks everything as published, and removes it from the journal.

@@ -27,9 +27,8 @@ fn a_redirect_is_not_followed(given: &Given) {
     assert!(receiver.received().iter().filter(|one| one.status == 307).count() >= 2);
 }
 
-/// The outcome of a ping to this URL, as `tenure webhook test` prints it.
-fn ping(tenure: &Tenure, name: &str, url: &str) -> String {
-    tenure.json(&["webhook", "add", name, url]);
+/// The outcome of a ping to an endpoint, as `tenure webhook test` prints it.
+fn ping(tenure: &Tenure, name: &str) -> String {
     let output = tenure.call(&["webhook", "test", name]);
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stdout).expect("text")
@@ -38,7 +37,14 @@ fn ping(tenure: &Tenure, name: &str, url: &str) -> String {
 #[test]
 fn an_address_that_is_not_public_is_refused() {
     let given = Given::sqlite("");
-    let tenure = given.tenure();
+    let (tenure, allowing) = (
+        given.tenure(),
+        given.with(&[("TENURE_WEBHOOKS__ALLOW_NETWORKS", "0.0.0.0/0,::/0")]),
+    );
+    tenure.ok(&["migrate"]);
+    let explains = |text: &str| {
+        text.contains("is not an address of the public internet") && text.contains("webhooks.allow_networks")
+    };
     for (name, host) in [
         ("private", "10.0.0.1"),
         ("metadata", "169.254.169.254"),
@@ -46,12 +52,19 @@ fn an_address_that_is_not_public_is_refused() {
         ("mapped", "[::ffff:10.0.0.1]"),
         ("decimal", "167772161"),
     ] {
-        let outcome = ping(&tenure, name, &format!("https://{host}/"));
+        let url = format!("https://{host}/");
+        let added = tenure.call(&["webhook", "add", name, &url]);
+        let error = String::from_utf8(added.stderr).expect("text");
         assert!(
-            outcome.contains("is not an address of the public internet"),
-            "{host}: {outcome}"
+            added.status.code() == Some(2) && explains(&error),
+            "{host}: {error}"
         );
-        assert!(outcome.contains("webhooks.allow_networks"), "{outcome}");
+        assert_eq!(given.endpoint(name), serde_json::Value::Null);
+
+        // No longer allowed when it is sent.
+        allowing.json(&["webhook", "add", name, &url]);
+        let outcome = ping(&tenure, name);
+        assert!(explains(&outcome), "{host}: {outcome}");
     }
 }
 
@@ -83,7 +96,8 @@ fn a_name_that_resolves_to_such_an_address_is_refused() {
     let given = Given::sqlite("");
     let receiver = Receiver::new();
     let url = format!("https://{name}:{}/", receiver.port);
-    let refused = ping(&given.tenure(), "refused", &url);
+    given.add("named", &url, &[]);
+    let refused = ping(&given.tenure(), "named");
     assert!(
         refused.contains("is not an address of the public internet"),
         "{name}: {refused}"
@@ -95,7 +109,7 @@ fn a_name_that_resolves_to_such_an_address_is_refused() {
 
     // It is the check that refuses: with these addresses allowed, the connection is tried.
     let allowed = given.with(&[("TENURE_WEBHOOKS__ALLOW_NETWORKS", &addresses.join(","))]);
-    let tried = ping(&allowed, "allowed", &url);
+    let tried = ping(&allowed, "named");
     assert!(!tried.contains("public internet"), "{tried}");
 }
 
