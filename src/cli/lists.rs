@@ -177,11 +177,12 @@ pub async fn refusals(context: &Context, args: RefusalsArgs) -> anyhow::Result<E
             refusal.subject.clone(),
             refusal.kind.to_owned(),
             refusal.code.to_owned(),
+            refusal.reason.to_owned(),
             refusal.source.to_string(),
             refusal.id.to_string(),
         ]
     });
-    let head = ["time", "client", "type", "code", "source", "id"];
+    let head = ["time", "client", "type", "code", "reason", "source", "id"];
     context.print_rows(&head, rows);
     if context.is_table() {
         output::line(output::counted(refusals.len(), "refusal"));

@@ -89,13 +89,21 @@ fn account_prints_its_partners() {
 fn refusals_prints_refused_events() {
     let given = given();
     insta::assert_snapshot!(given.tenure.ok(&["refusals"]), @r"
-    ┌──────────────────────┬────────────┬─────────────┬────────────┬────────┬────┐
-    │ time                 ┆ client     ┆ type        ┆ code       ┆ source ┆ id │
-    ╞══════════════════════╪════════════╪═════════════╪════════════╪════════╪════╡
-    │ 2025-03-02T11:00:00Z ┆ best/forge ┆ client.lost ┆ not_linked ┆ /space ┆ 12 │
-    └──────────────────────┴────────────┴─────────────┴────────────┴────────┴────┘
+    ┌──────────────────────┬────────────┬─────────────┬────────────┬─────────────────────────────────────┬────────┬────┐
+    │ time                 ┆ client     ┆ type        ┆ code       ┆ reason                              ┆ source ┆ id │
+    ╞══════════════════════╪════════════╪═════════════╪════════════╪═════════════════════════════════════╪════════╪════╡
+    │ 2025-03-02T11:00:00Z ┆ best/forge ┆ client.lost ┆ not_linked ┆ the link's status does not allow it ┆ /space ┆ 12 │
+    └──────────────────────┴────────────┴─────────────┴────────────┴─────────────────────────────────────┴────────┴────┘
     1 refusal
     ");
+    let csv = given.tenure.ok(&["refusals", "-o", "csv"]);
+    assert!(
+        csv.starts_with("time,client,type,code,reason,source,id\r\n")
+            && csv.contains(",not_linked,the link's status does not allow it,"),
+        "{csv}"
+    );
+    let listed = given.tenure.json(&["refusals"]);
+    assert_eq!(listed[0]["reason"], "the link's status does not allow it");
     let found = |args: &[&str]| given.tenure.json(&[&["refusals"], args].concat()).len();
     assert_eq!(found(&["--code", "not_linked", "--source", "/space"]), 1);
     assert_eq!(found(&["--code", "name_taken"]), 0);
