@@ -1,11 +1,14 @@
 //! The first steps of the README, in both set-ups: each command is run as it stands there.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::packages;
+use crate::support::repository::read;
 use crate::support::servers::{Postgres, RabbitMq, free_port};
 use crate::support::tenure::{Running, Tenure, wait_until};
 
@@ -234,15 +237,12 @@ fn the_first_steps_work_in_node() {
     });
 }
 
-#[test]
-fn the_first_steps_work_with_webhooks() {
+/// Adds the endpoint and starts the receiver as the README says, beside an embedded worker, and receives changes.
+/// `commands`: those that start the receiver, given its folder.
+fn receive_webhooks(commands: impl FnOnce(&Terminal) -> String) {
     let Some(installed) = packages::python("docs/samples/python/requirements.txt") else {
         return;
     };
-    if Command::new("jq").arg("--version").output().is_err() {
-        packages::skip("there is no jq on the PATH");
-        return;
-    }
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let worker = Tenure::new(folder.path(), &[]).run_at(port);
@@ -254,19 +254,79 @@ fn the_first_steps_work_with_webhooks() {
     ];
     let terminal = Terminal::new(folder.path(), port, &env);
     copy_samples(&terminal, "docs/samples/python");
+    let samples = folder.path().join("docs/samples/python");
+    let before = names_in(&samples);
     terminal.run(block(r#""type":"client.added""#));
-    let step = block("webhook.py")
-        .replace("localhost:8081", &format!("localhost:{receiver}"))
-        .replace(
-            "python3 -m venv .venv\n.venv/bin/pip install -r docs/samples/python/requirements.txt\n",
-            "",
-        )
-        .replace(".venv/bin/python", "python3");
-    assert!(!step.contains("install"), "{step}");
-    let receiving = terminal.start(&step);
+    let add = block("tenure webhook add").replace("localhost:8081", &format!("localhost:{receiver}"));
+    let commands = commands(&terminal);
+    assert!(!commands.contains("install"), "{commands}");
+    let receiving = terminal.start(&format!("{add}{commands}"));
     receiving.wait_for("client.named acme/c-1");
     terminal.run(block(r#""type":"client.invited""#));
     receiving.wait_for("link.invited acme/c-1");
     terminal.run("tenure webhook remove try");
+    assert_eq!(names_in(&samples), before, "a container may not write there");
     assert!(worker.stop().success());
+}
+
+fn names_in(folder: &Path) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect()
+}
+
+#[test]
+fn the_first_steps_work_with_webhooks() {
+    receive_webhooks(|_| {
+        let install =
+            "python3 -m venv .venv\n.venv/bin/pip install -r docs/samples/python/requirements.txt\n";
+        let script = block("webhook.py");
+        script.replace(install, "").replace(".venv/bin/python", "python3")
+    });
+}
+
+/// The definition of a service in docker-compose.yml.
+fn service(name: &str) -> String {
+    let compose = read("docker-compose.yml");
+    let (_, rest) = compose
+        .split_once(&format!("\n  {name}:\n"))
+        .expect("the service");
+    rest.lines()
+        .take_while(|line| line.starts_with("    "))
+        .fold(String::new(), |text, line| text + line.trim() + "\n")
+}
+
+/// What the container of the receiver runs, without the container: that of the worker and this one have one network.
+#[test]
+fn the_first_steps_work_with_webhooks_in_containers() {
+    let command = block("docker compose run");
+    assert_eq!(command.trim(), "docker compose run --rm webhooks");
+    let service = service("webhooks");
+    let value = |key: &str| {
+        let found = service.lines().find_map(|line| line.strip_prefix(key));
+        found.unwrap_or_else(|| panic!("no {key} in\n{service}")).trim()
+    };
+    assert_eq!(value("network_mode:"), "\"service:tenure\"");
+    assert_eq!(value("WEBHOOK_SECRET:"), "", "it comes from the terminal");
+    assert!(
+        service.contains("- ./docs/samples/python:/samples:ro\n"),
+        "{service}"
+    );
+    let words: Vec<String> = serde_json::from_str(value("command:")).expect("a list of words");
+    let (install, start) = words[2].split_once(" && ").expect("two commands");
+    assert!(
+        install.ends_with("--requirement /samples/requirements.txt"),
+        "{install}"
+    );
+
+    receive_webhooks(|terminal| {
+        let samples = terminal.folder.join("docs/samples/python");
+        let database = terminal.folder.join("in-container.db");
+        let start = start
+            .replace("exec ", "")
+            .replace("/samples", &samples.display().to_string());
+        assert_eq!(value("DATABASE:"), "/tmp/webhook.db");
+        format!("export DATABASE={}\n{start}\n", database.display())
+    });
 }

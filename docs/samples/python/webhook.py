@@ -3,7 +3,7 @@
     WEBHOOK_SECRET=whsec_… python webhook.py
 
 It verifies each request, and skips a change that it has already processed. The id of the last change of each client is in
-`webhook.db`, so that this is also true after a restart.
+`webhook.db`, or the file in DATABASE, so that this is also true after a restart.
 
 Environment: WEBHOOK_SECRET (printed by `tenure webhook add`), PORT, DATABASE.
 """
@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from standardwebhooks import Webhook, WebhookVerificationError
 
 PORT = int(os.environ.get("PORT", 8081))
-webhook = Webhook(os.environ["WEBHOOK_SECRET"])
+SECRET = os.environ.get("WEBHOOK_SECRET") or sys.exit("WEBHOOK_SECRET is empty: `tenure webhook add` prints a secret")
+webhook = Webhook(SECRET)
 
 db = sqlite3.connect(os.environ.get("DATABASE", "webhook.db"))
 db.execute("create table if not exists processed (client text primary key, last_change text not null)")
@@ -52,4 +53,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 print(f"waiting for changes on port {PORT}", file=sys.stderr)
-HTTPServer(("127.0.0.1", PORT), Receiver).serve_forever()
+try:
+    HTTPServer(("127.0.0.1", PORT), Receiver).serve_forever()
+except KeyboardInterrupt:
+    pass
