@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions};
 use lapin::types::AMQPValue;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
@@ -53,6 +53,10 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
             declared,
             json!({"queue": "mine", "types": ["access.*", "link.active"], "dead": "mine.dead"})
         );
+    }
+    for queue in ["mine", "mine.dead"] {
+        let declared = shared.manage("GET", &format!("queues/{vhost}/{queue}"), None);
+        assert_eq!(declared["type"], "quorum", "{queue}: {declared}");
     }
     tenure.fed(&["ingest", "-"], EVENTS);
     let worker = tenure.run();
@@ -107,6 +111,40 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
         let received = runtime.block_on(receive(&amqp, "past"));
         assert_eq!(of(&received, true), *expected, "{arguments:?}");
     }
+    assert!(worker.stop().success());
+}
+
+/// Before the subscriber first starts, and also when it cannot read a message.
+#[test]
+fn a_subscribed_queue_loses_nothing() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let shared = RabbitMq::shared();
+    let amqp = shared.vhost("subscribe_dead");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    tenure.ok(&["subscribe", "mine", "--type", "link.draft"]);
+    let worker = tenure.run();
+    assert_eq!(worker.add_client("bakery").0, 200);
+    shared.wait_for_depth(vhost, "mine", 1, LIMIT);
+    runtime.block_on(async {
+        let connection = Connection::connect(&amqp, ConnectionProperties::default())
+            .await
+            .expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        let message = channel
+            .basic_get("mine".into(), BasicGetOptions::default())
+            .await
+            .expect("an answer")
+            .expect("a message");
+        message
+            .reject(BasicRejectOptions { requeue: false })
+            .await
+            .expect("rejected");
+    });
+    shared.wait_for_depth(vhost, "mine.dead", 1, LIMIT);
+    let dead = runtime.block_on(receive(&amqp, "mine.dead"));
+    assert_eq!(dead[0].0["type"], "link.draft", "{dead:?}");
     assert!(worker.stop().success());
 }
 

@@ -109,3 +109,30 @@ fn every_operation_of_the_openapi_document_has_an_id_of_its_own() {
         }
     }
 }
+
+#[test]
+fn the_openapi_document_types_data_by_the_type() {
+    let document = tenure::http::openapi();
+    let schemas = &document["components"]["schemas"];
+    let changes: Vec<&str> = ChangeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    for (name, types) in [("CloudEvent", event::TYPES), ("PublishedChange", &changes)] {
+        let schema = &schemas[name];
+        assert_eq!(schema["discriminator"]["propertyName"], "type", "{name}");
+        let mapping = schema["discriminator"]["mapping"].as_object().expect("a mapping");
+        assert_eq!(
+            mapping.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            types.iter().copied().collect::<BTreeSet<_>>(),
+            "{name}"
+        );
+        let choices = schema["oneOf"].as_array().expect("choices");
+        assert_eq!(choices.len(), types.len(), "{name}");
+        for (kind, target) in mapping {
+            assert!(choices.contains(&json!({ "$ref": target })), "{name}: {kind}");
+            let place = target.as_str().expect("a reference").trim_start_matches('#');
+            let schema = document.pointer(place).unwrap_or_else(|| panic!("no {target}"));
+            let own = &schema["allOf"][1]["properties"];
+            assert_eq!(own["type"]["const"], **kind, "{target}");
+            assert!(own.get("data").is_some(), "{target}");
+        }
+    }
+}
