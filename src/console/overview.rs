@@ -239,7 +239,7 @@ fn workers_card(summary: &Summary) -> Markup {
         section.card.flush id="workers" {
             header { h2 { "Workers" } }
             @if summary.workers.is_empty() {
-                (ui::empty("No worker is recorded", "A worker records itself within seconds of its start. Start one with tenure run."))
+                (ui::empty("No worker is recorded", "A worker records itself within seconds of its start. Start one with `tenure run`."))
             } @else {
                 div.scroll { table.rows {
                     thead { tr {
