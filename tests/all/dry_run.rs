@@ -1,8 +1,9 @@
 //! `tenure check` and `POST /v1/events?dry_run=true`, beside a worker that runs.
 
-use chrono::{SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tenure::clock::{Clock as _, SystemClock};
 
 use crate::support::servers::Postgres;
 use crate::support::tenure::Tenure;
@@ -44,7 +45,7 @@ fn events() -> Vec<Value> {
 }
 
 fn in_hours(hours: i64) -> String {
-    (Utc::now() + TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Secs, true)
+    (SystemClock.now() + TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 const OUTCOMES: [&str; 9] = [

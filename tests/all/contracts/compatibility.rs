@@ -253,7 +253,7 @@ fn what_the_api_no_longer_offers_is_found() {
                 .expect("paths")
                 .remove("/v1/webhooks")
                 .is_some()
-        )
+        );
     });
     assert!(
         found.contains(&"openapi.json: get /v1/webhooks is gone".to_owned()),
