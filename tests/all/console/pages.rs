@@ -1,5 +1,7 @@
 //! Every page: what it shows, how it looks, and that it reads without scripts.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -99,6 +101,15 @@ async fn every_page_is_right(look: Look) {
     let year = year();
     let mut problems = Vec::new();
     browser.look(look).await;
+    // The first overview may show that the accesses are still being counted.
+    browser.open(&year.url("/")).await;
+    for _ in 0..100 {
+        if !browser.text("main").await.contains("are being counted") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        browser.open(&year.url("/")).await;
+    }
     for (name, path, text) in pages(year) {
         browser.open(&year.url(&path)).await;
         let shown = browser.text("body").await;
