@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::packages;
 use crate::support::repository::{read, root};
 use crate::support::tenure::Tenure;
 
@@ -123,8 +124,7 @@ fn promtool_accepts_the_alerts_and_their_unit_tests() {
         let output = match command.output() {
             Ok(output) => output,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("skipped: promtool is not installed (Debian: prometheus)");
-                return;
+                return packages::skip("promtool is not installed (Debian: prometheus)");
             }
             Err(error) => panic!("promtool: {error}"),
         };

@@ -9,6 +9,7 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::support::packages;
 use crate::support::site::Site;
 use crate::support::tenure::{Running, Tenure};
 
@@ -185,7 +186,7 @@ fn sqlite3(folder: &Path, command: &str) -> bool {
             true
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("DID NOT RUN: sqlite3 is not installed");
+            packages::skip("sqlite3 is not installed");
             false
         }
         Err(error) => panic!("sqlite3: {error}"),

@@ -1,5 +1,6 @@
 //! Packages from the registries of Node and Python, which `tests/packages` installs.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,15 +37,17 @@ pub fn python(requirements: &str) -> Option<PathBuf> {
     install("python", requirements)
 }
 
-/// Reports a test that does not run. `cargo test` hides what a passing test prints, but not this.
+/// Reports a test that does not run. `cargo test` hides what a passing test prints, but not this. `tests/run` lists the file's
+/// lines at its end.
 pub fn skip(why: &str) {
-    let test = std::thread::current();
-    let _ = writeln!(
-        std::io::stderr(),
-        "DID NOT RUN: {}: {}",
-        test.name().unwrap_or("a test"),
-        why.trim_end()
-    );
+    let thread = std::thread::current();
+    let skipped = format!("{}: {}\n", thread.name().unwrap_or("a test"), why.trim_end());
+    let _ = write!(std::io::stderr(), "DID NOT RUN: {skipped}");
+    if let Some(list) = std::env::var_os("TENURE_TEST_SKIPPED") {
+        let list = OpenOptions::new().append(true).open(list);
+        let written = list.and_then(|mut list| list.write_all(skipped.as_bytes()));
+        written.expect("the list of skipped tests can be written");
+    }
 }
 
 fn install(kind: &str, from: &str) -> Option<PathBuf> {
