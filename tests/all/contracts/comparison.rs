@@ -81,6 +81,11 @@ impl Offer {
             offer
                 .parts
                 .insert(format!("channel {name} at {}", channel["address"]));
+            offer.parts.extend(
+                members(&channel["bindings"]["amqp"])
+                    .filter_map(|(kind, bound)| Some((kind, bound["name"].as_str()?)))
+                    .map(|(kind, bound)| format!("channel {name}: {kind} {bound}")),
+            );
         }
         let operations = members(&document["operations"]).map(|(name, _)| format!("operation {name}"));
         offer.parts.extend(operations);
