@@ -249,7 +249,8 @@ An event is a [CloudEvent](https://cloudevents.io) 1.0 in JSON. Send it in one o
 | file: `tenure ingest`, `tenure publish` | one event per line, or an array | |
 
 With RabbitMQ, wait for the confirm, publish with `mandatory`, and set the header `partitionkey` to the subject. If you do not know
-whether an event arrived, send it again with the same `id`: that changes nothing.
+whether an event arrived, send it again with the same `id`: that changes nothing. If Tenure has tokens, add
+`-H \"authorization: Bearer $API_TOKEN\"` to the command.
 
 ```sh
 curl -s localhost:8080/v1/events -H 'content-type: application/cloudevents+json' -d \\
