@@ -182,14 +182,14 @@ async fn redrive(context: &Context, args: RedriveArgs) -> anyhow::Result<ExitCod
                 failed |= report(context, id, outcomes)?;
                 continue;
             }
-            // Not a failure: the dead letter is resolved.
+            // Not a failure: the dead letter is resolved. But an edited message is lost.
             Redrive::Done(redrive_outcome) => {
-                print_outcome(
-                    context,
-                    id,
-                    "redriven",
-                    &format!("earlier, with the outcome {redrive_outcome}"),
-                )?;
+                let mut why = format!("earlier, with the outcome {redrive_outcome}");
+                if edited.is_some() {
+                    failed = true;
+                    why.push_str("; the edited message was not ingested");
+                }
+                print_outcome(context, id, "redriven", &why)?;
                 continue;
             }
             Redrive::Unknown => ("unknown", "no such dead letter"),

@@ -186,8 +186,9 @@ async fn serve(
             output::line(format!(
                 "Serving http://{address} until Ctrl-C. Open it in a browser, or try: curl http://{address}/v1/partners"
             ));
+            // A variable overrides the file, and may name the store of a worker.
             output::line(format!(
-                "Commands work on the same store, for example: tenure --config {} sweep list",
+                "Commands work on the same store, for example: env -u DATABASE_URL tenure --config {} sweep list",
                 file.display()
             ));
         }

@@ -104,7 +104,7 @@ fn table(view: &View, entries: &[AuditRecord]) -> Markup {
 
 fn details(entry: &AuditEntry) -> Markup {
     html! {
-        @for (name, value) in entry.details.iter().filter(|(_, value)| is_shown(value, entry)) {
+        @for (name, value) in entry.details.iter().filter(|(name, value)| is_shown(name, value, entry)) {
             div.muted { (ui::words(name)) ": " (ui::prose(&text(value))) }
         }
         @for (key, before, after) in policy_changes(entry) {
@@ -113,9 +113,9 @@ fn details(entry: &AuditEntry) -> Markup {
     }
 }
 
-/// Objects are policies, of which the differences are shown.
-fn is_shown(value: &Value, entry: &AuditEntry) -> bool {
-    !value.is_null() && !value.is_object() && *value != entry.who
+/// Objects are policies, of which the differences are shown. `by` often repeats who acted.
+fn is_shown(name: &str, value: &Value, entry: &AuditEntry) -> bool {
+    !value.is_null() && !value.is_object() && (name != "by" || *value != entry.who)
 }
 
 /// A value of the details, for people.

@@ -22,8 +22,10 @@
   };
   showTimes(document);
 
-  // On a phone, the pages are a line that scrolls.
-  document.querySelector("nav [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  // On a phone, the pages are a line that scrolls. The page itself stays at the place that its address names.
+  const here = document.querySelector("nav [aria-current=page]");
+  const line = here?.closest("ul");
+  if (line) line.scrollLeft += Math.max(0, here.getBoundingClientRect().right - line.getBoundingClientRect().right);
 
   // Rows: j and k move, Enter opens.
   const rows = () => all("[data-row]");

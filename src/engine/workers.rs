@@ -1,7 +1,8 @@
 //! The workers that share the store. Each records itself regularly, and removes its record when it stops. One that ends in another
 //! way leaves its record, which shows that it is gone.
 //!
-//! Times are those of the deciding clock, on which workers agree whose own clocks differ.
+//! Times are those of the deciding clock, on which workers agree whose own clocks differ. A worker that starts, and a command, use
+//! their own clock: they have not compared it yet.
 
 use std::time::{Duration, Instant};
 
@@ -83,8 +84,8 @@ impl Engine {
         }
     }
 
-    /// Records a worker that runs on this engine. Forgets those that are gone for long, and those on its host that were gone before
-    /// it started: it has taken their place.
+    /// Records a worker that runs on this engine. Removes those that have been gone for long, and those on its host that were gone
+    /// before it started: it replaces them.
     ///
     /// # Errors
     /// When the store cannot be written.

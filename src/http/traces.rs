@@ -13,6 +13,8 @@ use crate::wire::{TRACEPARENT, TRACESTATE, TraceContext};
 
 /// The route that sends events. Others have no spans.
 const EVENTS: &str = "/v1/events";
+/// Bytes of the header `user-agent` that a span has. Spans wait in memory, and whoever can connect chooses the header.
+const LONGEST_AGENT: usize = 256;
 
 /// The span of a request. A request has it as an extension if traces are on.
 #[derive(Clone)]
@@ -39,13 +41,20 @@ fn begin(api: &Api, request: &Request) -> Option<Serving> {
         return None;
     }
     let user_agent = request.headers().get(header::USER_AGENT);
+    // Only ASCII is a text here, so that it may end anywhere.
+    let user_agent = user_agent.and_then(|value| value.to_str().ok());
     let described = traces::Request {
         method: "POST",
         route: EVENTS,
-        query: request.uri().query(),
-        user_agent: user_agent.and_then(|value| value.to_str().ok()),
+        query: request.uri().query().filter(|query| is_known(query)),
+        user_agent: user_agent.map(|text| &text[..text.len().min(LONGEST_AGENT)]),
     };
     Some(traces.serve(&described, sender(request.headers()).as_ref()))
+}
+
+/// Whether a query has only what the route knows. Another one is rejected, and may have a token by mistake.
+fn is_known(query: &str) -> bool {
+    matches!(query, "dry_run=true" | "dry_run=false")
 }
 
 /// The span that the sender of a request names in its headers.
@@ -74,6 +83,14 @@ mod tests {
             (name, value.parse().unwrap())
         };
         pairs.iter().map(parsed).collect()
+    }
+
+    #[test]
+    fn a_span_has_no_query_that_may_be_secret() {
+        assert!(is_known("dry_run=true") && is_known("dry_run=false"));
+        for query in ["", "token=secret", "dry_run=true&token=secret", "dry_run=secret"] {
+            assert!(!is_known(query), "{query}");
+        }
     }
 
     #[test]

@@ -12,12 +12,12 @@ pub trait Workers: Send + Sync + 'static {
     /// All workers that are recorded, the one that started first before the others.
     async fn workers(&self) -> Result<Vec<WorkerRecord>>;
 
-    /// Records a worker, or replaces its record. Removes the other workers that were not seen since `forgotten`, and those of its
-    /// host that were not seen since `replaced`.
+    /// Records a worker, or replaces its record. Removes the other workers that were not seen since `listed_since`, and those of
+    /// its host that were not seen since `replaced`.
     async fn record_worker(
         &self,
         worker: &WorkerRecord,
-        forgotten: DateTime<Utc>,
+        listed_since: DateTime<Utc>,
         replaced: DateTime<Utc>,
     ) -> Result<()>;
 

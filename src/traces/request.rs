@@ -12,7 +12,7 @@ pub struct Request<'a> {
     pub method: &'static str,
     /// The route that it matches: the path with its parameters unnamed.
     pub route: &'static str,
-    /// Without the question mark.
+    /// Without the question mark. It has no secret.
     pub query: Option<&'a str>,
     pub user_agent: Option<&'a str>,
 }

@@ -361,8 +361,11 @@ impl Worker {
     async fn finish(self) -> Result<(), WorkerError> {
         let finished = self.supervisor.finish(self.settings.shutdown.timeout).await;
         if let Some(presence) = self.presence {
-            // A worker that must not write has a successor.
-            let is_missed = !matches!(finished, Ok(()) | Err(WorkerError::MayNotWrite(_)));
+            // Somebody has stopped a worker that could not finish, and one that must not write has a successor.
+            let is_missed = !matches!(
+                finished,
+                Ok(()) | Err(WorkerError::Unfinished { .. } | WorkerError::MayNotWrite(_))
+            );
             presence.end(is_missed).await;
         }
         if let Some(tracing) = self.tracing {

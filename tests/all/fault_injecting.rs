@@ -383,7 +383,7 @@ delegate! {
     }
     Workers {
         workers() -> Vec<WorkerRecord>;
-        record_worker(worker: &WorkerRecord, forgotten: DateTime<Utc>, replaced: DateTime<Utc>) -> ();
+        record_worker(worker: &WorkerRecord, listed_since: DateTime<Utc>, replaced: DateTime<Utc>) -> ();
         remove_worker(name: &str) -> ();
     }
 }

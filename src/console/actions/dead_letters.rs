@@ -66,8 +66,14 @@ pub fn dead_letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
     }
 }
 
-/// A body for editing: compact JSON with line breaks, unless that changes more than white space.
+/// The longest body, in bytes, that gets line breaks for editing. Those of deep lists are more than a hundred times as long.
+const LAID_OUT: usize = 16 << 10;
+
+/// A body for editing: compact JSON with line breaks, unless it is long or that changes more than white space.
 fn editable(body: &str) -> String {
+    if body.len() > LAID_OUT {
+        return body.to_owned();
+    }
     let read = serde_json::from_str::<serde_json::Value>(body).ok();
     let is_compact = |json: &serde_json::Value| serde_json::to_string(json).is_ok_and(|text| text == body);
     read.filter(is_compact)
@@ -236,7 +242,7 @@ pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::editable;
+    use super::{LAID_OUT, editable};
 
     #[test]
     fn only_compact_json_is_laid_out_for_editing() {
@@ -247,5 +253,7 @@ mod tests {
         for text in ["", "not json", r#"{"a":1,"a":2}"#, r#"{"a": 1}"#, r#"{"a":1.10}"#] {
             assert_eq!(editable(text), text);
         }
+        let long = format!("[{}0]", "0,".repeat(LAID_OUT / 2));
+        assert_eq!(editable(&long), long);
     }
 }

@@ -27,7 +27,7 @@ impl Workers for PostgresStore {
     async fn record_worker(
         &self,
         worker: &WorkerRecord,
-        forgotten: DateTime<Utc>,
+        listed_since: DateTime<Utc>,
         replaced: DateTime<Utc>,
     ) -> Result<()> {
         self.in_time(async {
@@ -50,7 +50,7 @@ impl Workers for PostgresStore {
             .bind(json(&worker.lanes))
             .bind(worker.leads_relay)
             .bind(worker.leads_webhooks)
-            .bind(forgotten)
+            .bind(listed_since)
             .bind(replaced)
             .execute(&self.pool)
             .await?;

@@ -25,7 +25,7 @@ impl Workers for SqliteStore {
     async fn record_worker(
         &self,
         worker: &WorkerRecord,
-        forgotten: DateTime<Utc>,
+        listed_since: DateTime<Utc>,
         replaced: DateTime<Utc>,
     ) -> Result<()> {
         self.in_turn(async {
@@ -35,7 +35,7 @@ impl Workers for SqliteStore {
                  where name <> ?1 and (seen_at < ?2 or (host = ?3 and seen_at < ?4))",
             )
             .bind(text(&worker.name))
-            .bind(micros(forgotten))
+            .bind(micros(listed_since))
             .bind(text(&worker.host))
             .bind(micros(replaced))
             .execute(&mut *transaction)

@@ -133,6 +133,10 @@ fn the_dead_letter_is_edited_and_redriven(demo: &Demo) {
     let redriven = edit("client.archived");
     assert!(redriven.status.success(), "{redriven:?}");
     assert_eq!(text(&demo.ask(&["dead", "show", &id])[0], "status"), "redriven");
+    assert!(
+        !edit("client.archived").status.success(),
+        "another edited message is not ingested"
+    );
     let entries = demo.ask(&["audit", "--action", "dead_letter.edit"]);
     assert_eq!(
         (text(&entries[0], "target"), text(&entries[0], "reason")),

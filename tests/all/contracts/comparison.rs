@@ -143,6 +143,7 @@ impl Comparison {
         }
         let anything = json!({});
         let old = if old == &json!(true) { &anything } else { old };
+        let new = if new == &json!(true) { &anything } else { new };
         if !old.is_object() || !new.is_object() {
             return;
         }
@@ -165,6 +166,8 @@ impl Comparison {
         if let Some(now) = new.get("items") {
             let before = old.get("items").unwrap_or(&anything);
             self.compare(&format!("{place}/items"), before, now);
+        } else if self.contract == Contract::Change && old.get("items").is_some() {
+            self.add(place, "`items` is gone");
         }
         for keyword in ["anyOf", "oneOf"] {
             self.choices(place, keyword, old, new);
@@ -489,6 +492,15 @@ fn a_subscriber_misses_a_field_that_is_optional_now() {
             "/data: `b` is not always there any more",
             ": choice 0 of `anyOf` is gone or narrower",
         ]
+    );
+    assert_eq!(breaks(Contract::Event, &old, &new), [""; 0]);
+
+    let old =
+        json!({"properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {"type": "string"}}}});
+    let new = json!({"properties": {"a": true, "b": {"type": "array"}}});
+    assert_eq!(
+        breaks(Contract::Change, &old, &new),
+        ["/a: has no type any more", "/b: `items` is gone"]
     );
     assert_eq!(breaks(Contract::Event, &old, &new), [""; 0]);
 }

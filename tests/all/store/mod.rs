@@ -308,7 +308,7 @@ conformance! {
         lines_that_an_active_endpoint_has_not_received_are_not_pruned;
     workers:
         workers_are_listed_as_they_recorded_themselves,
-        a_worker_removes_those_that_are_forgotten_and_those_it_replaced;
+        a_worker_removes_those_that_are_no_longer_listed_or_replaced;
     writers:
         an_outdated_program_cannot_write;
     migrations:

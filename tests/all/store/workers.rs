@@ -19,9 +19,14 @@ fn worker(name: &str, host: &str, started: i64) -> WorkerRecord {
     }
 }
 
-async fn record(store: &dyn Store, worker: &WorkerRecord, forgotten: DateTime<Utc>, replaced: DateTime<Utc>) {
+async fn record(
+    store: &dyn Store,
+    worker: &WorkerRecord,
+    listed_since: DateTime<Utc>,
+    replaced: DateTime<Utc>,
+) {
     store
-        .record_worker(worker, forgotten, replaced)
+        .record_worker(worker, listed_since, replaced)
         .await
         .expect("recorded");
 }
@@ -54,7 +59,7 @@ pub async fn workers_are_listed_as_they_recorded_themselves(fresh: Fresh) {
     assert_eq!(names(store).await, ["b 'ü'"]);
 }
 
-pub async fn a_worker_removes_those_that_are_forgotten_and_those_it_replaced(fresh: Fresh) {
+pub async fn a_worker_removes_those_that_are_no_longer_listed_or_replaced(fresh: Fresh) {
     let store = &*fresh.store;
     let never = moment(-1);
     for (name, host, seen) in [
