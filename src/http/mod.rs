@@ -239,7 +239,10 @@ impl Api {
             .route_layer(from_fn_with_state(self.clone(), memory::hold_answer));
         let (open, _) = routes::open().split_for_parts();
         let (guarded, _) = queries.merge(routes::others().into_routes()).split_for_parts();
-        let guarded = guarded.route_layer(from_fn_with_state(self.clone(), auth::check));
+        // The later layer comes first: a caller without a token makes no spans.
+        let guarded = guarded
+            .route_layer(from_fn_with_state(self.clone(), traces::trace))
+            .route_layer(from_fn_with_state(self.clone(), auth::check));
         open.merge(guarded)
             .merge(self.pages())
             .fallback(server::no_such_path)
@@ -247,7 +250,6 @@ impl Api {
             .layer(from_fn_with_state(self.clone(), error_pages))
             .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
-            .layer(from_fn_with_state(self.clone(), traces::trace))
             .layer(from_fn(metrics::measure))
             .layer(from_fn(server::echo_request_id))
             .with_state(self.clone())

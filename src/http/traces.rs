@@ -13,14 +13,14 @@ use crate::wire::{TRACEPARENT, TRACESTATE, TraceContext};
 
 /// The route that sends events. Others have no spans.
 const EVENTS: &str = "/v1/events";
-/// Bytes of the header `user-agent` that a span has. Spans wait in memory, and whoever can connect chooses the header.
+/// Bytes of the header `user-agent` that a span has: spans wait in memory.
 const LONGEST_AGENT: usize = 256;
 
 /// The span of a request. A request has it as an extension if traces are on.
 #[derive(Clone)]
 pub(super) struct RequestSpan(pub TraceContext);
 
-/// Makes a span of each request that sends events, whatever its response is.
+/// Makes a span of each authenticated request that sends events. One that is cut off by the time limit has no status.
 pub(super) async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let Some(serving) = begin(&api, &request) else {
         return next.run(request).await;
