@@ -67,7 +67,7 @@ use output::Format;
 ///
 /// Tenure applies events about partners and their clients, runs timers, and publishes every change.
 #[derive(Debug, Parser)]
-#[command(name = "tenure", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "tenure", version, max_term_width = HELP_COLUMNS, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -106,6 +106,9 @@ struct Common {
     reason: Option<String>,
 }
 
+/// The widest that help is, in columns. A narrower terminal, or the variable COLUMNS without one, makes it narrower.
+const HELP_COLUMNS: usize = 100;
+
 const EXAMPLES: &str = "\
 Examples:
   tenure demo
@@ -113,8 +116,8 @@ Examples:
   tenure client show acme/c-1 --journal
   tenure sweep preview access-expiry
 
-TIME is a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01 (0:00 UTC), a time from now such as -3d or +12h,
-or now, today, yesterday or tomorrow. DURATION is a number with a unit, such as 30d, 12h or 1y.";
+TIME is a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01 (0:00 UTC), a time from now such as -3d or +12h, or \
+now, today, yesterday or tomorrow. DURATION is a number with a unit, such as 30d, 12h or 1y.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
