@@ -10,10 +10,14 @@ use super::output;
 #[derive(Debug, Subcommand)]
 pub enum LanesCommand {
     /// Show the watermark of each lane; timers fire up to the lowest one
+    #[command(after_help = "Examples:\n  tenure lanes list")]
     List,
     /// Remove all lanes, so that timers no longer wait for events from RabbitMQ
     ///
     /// Use this only when no worker will read from RabbitMQ again.
+    #[command(after_help = "\
+Examples:
+  tenure lanes remove --reason \"events are now ingested from files\"")]
     Remove,
 }
 

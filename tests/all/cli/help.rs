@@ -1,6 +1,6 @@
-//! `--help`: every line fits the terminal.
+//! `--help`: every command has examples, which parse, and every line fits the terminal.
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 use tempfile::TempDir;
 use tenure::cli::Cli;
 
@@ -28,6 +28,50 @@ fn help(columns: Option<&str>, path: &[String]) -> String {
     Tenure::new(folder.path(), &env).ok(&args)
 }
 
+/// The lines under `Examples:`.
+fn examples(command: &clap::Command) -> Vec<String> {
+    let text = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+    lines
+        .take_while(|line| line.starts_with("  "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The words of a line of a shell; words in quotation marks are one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted_by = None;
+    for c in line.chars() {
+        match quoted_by {
+            Some(quote) if c == quote => quoted_by = None,
+            None if c == '\'' || c == '"' => quoted_by = Some(c),
+            None if c == ' ' => words.push(String::new()),
+            _ => words.last_mut().expect("a word").push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The arguments of each `tenure` that a line of a shell starts, without pipes and redirections.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let words = words(line);
+    let calls = words.split(|word| word == "|").filter_map(|call| {
+        let start = call.iter().position(|word| word == "tenure")?;
+        let call = call[start..].iter();
+        Some(
+            call.take_while(|word| ![">", "<"].contains(&word.as_str()))
+                .cloned()
+                .collect(),
+        )
+    });
+    calls.collect()
+}
+
 fn assert_width(columns: Option<&str>, path: &[String], widest: usize) {
     for line in help(columns, path).lines() {
         let width = line.chars().count();
@@ -51,5 +95,33 @@ fn help_is_no_wider_than_100_columns() {
         for columns in [Some("200"), None] {
             assert_width(columns, &path, 100);
         }
+    }
+}
+
+#[test]
+fn every_command_has_examples_that_parse() {
+    for path in commands() {
+        let mut command = Cli::command();
+        for name in &path {
+            command = command.find_subcommand(name).expect("a command").clone();
+        }
+        let examples = examples(&command);
+        // The help of a group lists its commands, which have examples.
+        assert!(
+            !examples.is_empty() || command.has_subcommands(),
+            "{path:?} has no examples"
+        );
+        let mut shows_itself = examples.is_empty();
+        for line in &examples {
+            // A wrapped line cannot be copied.
+            assert!(line.chars().count() <= 80, "{path:?}: {line}");
+            for call in calls(line) {
+                if let Err(error) = Cli::try_parse_from(&call) {
+                    panic!("{path:?}: {line}: {error}");
+                }
+                shows_itself |= call[1..].starts_with(&path);
+            }
+        }
+        assert!(shows_itself, "no example of {path:?} is of this command");
     }
 }
