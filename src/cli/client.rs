@@ -18,6 +18,10 @@ use crate::domain::{ActorKind, Corrector, Id, Name};
 use crate::engine::{Engine, JournalLine, ListRequest, SearchRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure client show acme/c-1 --journal
+  tenure client list --partner acme --access enabled")]
 pub enum ClientCommand {
     /// Show one client, now or as of any other moment
     #[command(after_help = "\

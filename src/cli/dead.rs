@@ -14,6 +14,11 @@ use crate::engine::{DeadLetterDetails, DeadLetterView, Outcome, Redrive};
 use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary, Store};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure dead list --status open
+  tenure dead show 3
+  tenure dead redrive 3")]
 pub enum DeadCommand {
     /// List dead letters, oldest first
     #[command(after_help = "Examples:\n  tenure dead list --status open")]

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::output;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  tenure lanes list")]
 pub enum LanesCommand {
     /// Show the watermark of each lane; timers fire up to the lowest one
     #[command(after_help = "Examples:\n  tenure lanes list")]

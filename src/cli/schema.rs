@@ -16,6 +16,11 @@ use crate::http;
 use crate::wire::SchemaUris;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure schema event client.added
+  tenure schema openapi > openapi.json
+  tenure schema all schemas")]
 pub enum SchemaCommand {
     /// Print the AsyncAPI document: exchanges, queues and messages of RabbitMQ
     #[command(after_help = "Examples:\n  tenure schema asyncapi > asyncapi.json")]

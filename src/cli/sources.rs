@@ -11,6 +11,7 @@ use super::output;
 use crate::engine::interval;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  tenure sources list")]
 pub enum SourcesCommand {
     /// Show the expected sources, and which of them are silent
     #[command(after_help = "Examples:\n  tenure sources list")]

@@ -106,12 +106,7 @@ fn every_command_has_examples_that_parse() {
             command = command.find_subcommand(name).expect("a command").clone();
         }
         let examples = examples(&command);
-        // The help of a group lists its commands, which have examples.
-        assert!(
-            !examples.is_empty() || command.has_subcommands(),
-            "{path:?} has no examples"
-        );
-        let mut shows_itself = examples.is_empty();
+        let mut shows_itself = false;
         for line in &examples {
             // A wrapped line cannot be copied.
             assert!(line.chars().count() <= 80, "{path:?}: {line}");
