@@ -18,10 +18,23 @@ use crate::domain::{ActorKind, Corrector, Id, Name};
 use crate::engine::{Engine, JournalLine, ListRequest, SearchRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure client show acme/c-1 --journal
+  tenure client list --partner acme --access enabled")]
 pub enum ClientCommand {
     /// Show one client, now or as of any other moment
+    #[command(after_help = "\
+Examples:
+  tenure client show acme/c-1 --journal
+  tenure client show acme/c-1 --at -30d")]
     Show(ShowArgs),
     /// List the clients that match all filters
+    #[command(after_help = "\
+Examples:
+  tenure client list --partner acme --access enabled
+  tenure client list --expires-before +7d
+  tenure client list --count")]
     List(ListArgs),
 }
 

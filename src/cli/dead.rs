@@ -14,17 +14,30 @@ use crate::engine::{DeadLetterDetails, DeadLetterView, Outcome, Redrive};
 use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary, Store};
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure dead list --status open
+  tenure dead show 3
+  tenure dead redrive 3")]
 pub enum DeadCommand {
     /// List dead letters, oldest first
+    #[command(after_help = "Examples:\n  tenure dead list --status open")]
     List(ListArgs),
     /// Show one dead letter with its headers and body
+    #[command(after_help = "Examples:\n  tenure dead show 3")]
     Show {
         /// The id of the dead letter, from `tenure dead list`
         id: i64,
     },
     /// Ingest dead letters again, after their cause is fixed
+    #[command(after_help = "\
+Examples:
+  tenure dead redrive 3 4
+  tenure dead redrive --all
+  tenure dead redrive 3 --edited event.json")]
     Redrive(RedriveArgs),
     /// Mark dead letters as discarded; `tenure dead list` still lists them
+    #[command(after_help = "Examples:\n  tenure dead discard 3 --reason \"a test message\"")]
     Discard(WhichArgs),
 }
 

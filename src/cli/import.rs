@@ -22,7 +22,8 @@ no worker and no other command uses. Run the import again with the whole file: i
 Examples:
   tenure import tenure.export
   gzip -dc tenure.export.gz | tenure import
-  DATABASE_URL=sqlite://tenure.db tenure export | DATABASE_URL=postgres://localhost/tenure tenure import")]
+  DATABASE_URL=sqlite://tenure.db tenure export |
+    DATABASE_URL=postgres://localhost/tenure tenure import")]
 pub struct ImportArgs {
     /// File that `tenure export` wrote; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]

@@ -8,12 +8,17 @@ use super::context::Context;
 use super::output;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  tenure lanes list")]
 pub enum LanesCommand {
     /// Show the watermark of each lane; timers fire up to the lowest one
+    #[command(after_help = "Examples:\n  tenure lanes list")]
     List,
     /// Remove all lanes, so that timers no longer wait for events from RabbitMQ
     ///
     /// Use this only when no worker will read from RabbitMQ again.
+    #[command(after_help = "\
+Examples:
+  tenure lanes remove --reason \"events are now ingested from files\"")]
     Remove,
 }
 

@@ -67,7 +67,7 @@ use output::Format;
 ///
 /// Tenure applies events about partners and their clients, runs timers, and publishes every change.
 #[derive(Debug, Parser)]
-#[command(name = "tenure", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "tenure", version, max_term_width = HELP_COLUMNS, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -106,6 +106,9 @@ struct Common {
     reason: Option<String>,
 }
 
+/// The widest that help is, in columns. A narrower terminal, or the variable COLUMNS without one, makes it narrower.
+const HELP_COLUMNS: usize = 100;
+
 const EXAMPLES: &str = "\
 Examples:
   tenure demo
@@ -113,14 +116,20 @@ Examples:
   tenure client show acme/c-1 --journal
   tenure sweep preview access-expiry
 
-TIME is a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01 (0:00 UTC), a time from now such as -3d or +12h,
-or now, today, yesterday or tomorrow. DURATION is a number with a unit, such as 30d, 12h or 1y.";
+TIME is a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01 (0:00 UTC), a time from now such as -3d or +12h, or \
+now, today, yesterday or tomorrow. DURATION is a number with a unit, such as 30d, 12h or 1y.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the worker: ingest events, sweep on schedule, serve HTTP, publish changes
+    #[command(after_help = "Examples:\n  tenure run\n  tenure run --config /etc/tenure/tenure.toml")]
     Run,
     /// Simulate a year of three upstream apps in a temporary store
+    #[command(after_help = "\
+Examples:
+  tenure demo
+  tenure demo --clients 40 --seed 7
+  tenure demo --serve")]
     Demo(demo::DemoArgs),
     /// Publish events from a file to RabbitMQ
     Publish(publish::PublishArgs),
@@ -136,10 +145,17 @@ enum Command {
     #[command(subcommand)]
     Client(client::ClientCommand),
     /// Show a client's events, timers and changes as one story, past and to come
+    #[command(after_help = "Examples:\n  tenure history acme/c-1\n  tenure history acme/c-1 --until 90d")]
     History(history::HistoryArgs),
     /// Show which events a client would accept, and why not the others
+    #[command(after_help = "Examples:\n  tenure possible acme/c-1\n  tenure possible acme/c-1 --at +30d")]
     Possible(possible::PossibleArgs),
     /// Explain an answer about a client: what it rests on, and what would change it
+    #[command(after_help = "\
+Examples:
+  tenure why acme/c-1
+  tenure why acme/c-1 access
+  tenure why acme/c-1 billable --at 2026-03-01")]
     Why(why::WhyArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
@@ -148,14 +164,29 @@ enum Command {
     /// Show the days of each client in a month: billable, commission, status credit, access; or close the month
     Statement(statement::StatementArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
+    #[command(after_help = "\
+Examples:
+  tenure access acme/c-1 acme/c-2
+  tenure access --partner acme --account a-1
+  tenure access acme/c-1 --action invoice_create")]
     Access(access::AccessArgs),
     /// List who entered which account when, from the access log
+    #[command(after_help = "\
+Examples:
+  tenure accesses acme/c-1
+  tenure accesses --partner acme --since -7d")]
     Accesses(accesses::AccessesArgs),
     /// List the partners, with the number of their clients by status
+    #[command(after_help = "Examples:\n  tenure partners\n  tenure partners --limit 20")]
     Partners(lists::PartnersArgs),
     /// List the partners that have a client for an account
+    #[command(after_help = "Examples:\n  tenure account a-1")]
     Account(lists::AccountArgs),
     /// List refused events, the newest first
+    #[command(after_help = "\
+Examples:
+  tenure refusals --from -1d
+  tenure refusals --code name_taken --source /space")]
     Refusals(lists::RefusalsArgs),
     /// Manage webhooks: endpoints that receive changes over HTTP
     #[command(subcommand)]
@@ -179,24 +210,37 @@ enum Command {
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     /// Replay clients from the event log and report differences from the stored state
+    #[command(after_help = "\
+Examples:
+  tenure verify
+  tenure verify acme/c-1
+  tenure verify --partner acme")]
     Verify(verify::ScopeArgs),
     /// Replay clients from the event log, repair the stored state and publish corrections
+    #[command(after_help = "\
+Examples:
+  tenure rebuild acme/c-1
+  tenure rebuild --partner acme --reason \"verify found differences\"")]
     Rebuild(verify::ScopeArgs),
     /// List what operators did: who, how and why
     Audit(audit::AuditArgs),
     /// Remove records that are older than [retention] allows
+    #[command(after_help = "Examples:\n  tenure prune --dry-run\n  tenure prune")]
     Prune(prune::PruneArgs),
     /// Write everything in the store to a file, for another store or another version
     Export(export::ExportArgs),
     /// Read an exported file into an empty store
     Import(import::ImportArgs),
     /// Create the store's tables or update them to this version
+    #[command(after_help = "Examples:\n  tenure migrate")]
     Migrate,
     /// Start a new epoch of changes after restoring a backup
+    #[command(after_help = "Examples:\n  tenure restored --reason \"backup of 1 March\"")]
     Restored,
     /// Watch the overview, live in the terminal: is all well, and if not, which part and what to do
     Top(top::TopArgs),
     /// Ask the worker on this machine whether it is ready; exit code 1 if not
+    #[command(after_help = "Examples:\n  tenure health\n  tenure health --live")]
     Health(health::HealthArgs),
     /// Print the contracts of events and changes: JSON Schemas, AsyncAPI, OpenAPI
     #[command(subcommand)]
@@ -206,6 +250,7 @@ enum Command {
     /// Write the manual pages of all commands to a folder
     Man(shell_files::ManArgs),
     /// Show the effective settings and the origin of each, without secrets
+    #[command(after_help = "Examples:\n  tenure config\n  tenure config --config /etc/tenure/tenure.toml")]
     Config,
 }
 

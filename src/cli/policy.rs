@@ -22,8 +22,10 @@ use crate::worker;
 )]
 pub enum PolicyCommand {
     /// Show the policies in effect, how the policy in the settings differs, and what it would change
+    #[command(after_help = "Examples:\n  tenure policy show\n  tenure policy show --quick")]
     Show(ShowArgs),
     /// Put the policy in the settings into effect, even if it changes more clients than the breaker allows
+    #[command(after_help = "Examples:\n  tenure policy apply --reason \"agreed with finance\"")]
     Apply,
 }
 

@@ -16,16 +16,29 @@ use crate::http;
 use crate::wire::SchemaUris;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  tenure schema event client.added
+  tenure schema openapi > openapi.json
+  tenure schema all schemas")]
 pub enum SchemaCommand {
     /// Print the AsyncAPI document: exchanges, queues and messages of RabbitMQ
+    #[command(after_help = "Examples:\n  tenure schema asyncapi > asyncapi.json")]
     Asyncapi,
     /// Print the OpenAPI document of the HTTP API
+    #[command(after_help = "Examples:\n  tenure schema openapi > openapi.json")]
     Openapi,
     /// Print the JSON Schema of an event type
+    #[command(after_help = "\
+Examples:
+  tenure schema event client.added
+  tenure schema event client.added --data")]
     Event(TypeArgs),
     /// Print the JSON Schema of a change type
+    #[command(after_help = "Examples:\n  tenure schema change access.enabled")]
     Change(TypeArgs),
     /// Write all schemas and both documents to a folder
+    #[command(after_help = "Examples:\n  tenure schema all schemas")]
     All {
         /// The folder, which is created if it is missing
         #[arg(value_name = "DIR")]

@@ -22,7 +22,7 @@ pub struct CompletionsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tenure man /usr/local/share/man/man1")]
+#[command(after_help = "Examples:\n  tenure man /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// The folder to write to; it is created if there is none
     #[arg(value_name = "DIR")]

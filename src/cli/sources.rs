@@ -11,12 +11,15 @@ use super::output;
 use crate::engine::interval;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  tenure sources list")]
 pub enum SourcesCommand {
     /// Show the expected sources, and which of them are silent
+    #[command(after_help = "Examples:\n  tenure sources list")]
     List,
     /// Stop expecting sources, so that timers no longer wait for silent ones
     ///
     /// A worker that starts with sources in its settings expects them again.
+    #[command(after_help = "Examples:\n  tenure sources remove")]
     Remove,
 }
 

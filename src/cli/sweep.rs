@@ -25,20 +25,31 @@ use crate::telemetry;
 )]
 pub enum SweepCommand {
     /// List the sweeps: when each runs next, what its last run did, and what stops it
+    #[command(after_help = "Examples:\n  tenure sweep list")]
     List,
     /// Fire the timers of a sweep that are due
+    #[command(after_help = "Examples:\n  tenure sweep run access-expiry")]
     Run(RunArgs),
     /// Show what a sweep would change; with --json, one line for each client and then the totals
+    #[command(after_help = "\
+Examples:
+  tenure sweep preview access-expiry
+  tenure sweep preview access-expiry --at +7d --json")]
     Preview(RunArgs),
     /// Run a sweep even if it changes more clients than the breaker allows
+    #[command(after_help = "Examples:\n  tenure sweep confirm access-expiry --reason \"the partner left\"")]
     Confirm(RunArgs),
     /// Stop the scheduled runs of a sweep; --reason is required, and is shown to everyone
+    #[command(after_help = "Examples:\n  tenure sweep pause access-expiry --reason \"books are closed\"")]
     Pause(NameArgs),
     /// Continue the scheduled runs of a sweep
+    #[command(after_help = "Examples:\n  tenure sweep resume access-expiry")]
     Resume(NameArgs),
     /// List the runs of a sweep, or of all, newest first
+    #[command(after_help = "Examples:\n  tenure sweep runs\n  tenure sweep runs access-expiry --limit 10")]
     Runs(sweep_runs::RunsArgs),
     /// Show what a run changed; with --json, the run and then each change
+    #[command(after_help = "Examples:\n  tenure sweep show 17")]
     Show(sweep_runs::ShowArgs),
 }
 

@@ -27,20 +27,38 @@ use crate::wire::webhook::{EndpointUrl, SigningKey};
 )]
 pub enum WebhookCommand {
     /// Add an endpoint, and print its signing secret; it is not shown again
+    #[command(after_help = "\
+Examples:
+  tenure webhook add crm https://crm.example.com/hooks/tenure
+  tenure webhook add acme https://acme.example.com/tenure --partner acme
+  tenure webhook add audit http://localhost:9000/ --type 'access.*'")]
     Add(AddArgs),
     /// List the endpoints, and how far each has received the changes
+    #[command(after_help = "Examples:\n  tenure webhook list\n  tenure webhook list -o csv > webhooks.csv")]
     List,
     /// Stop sending changes to an endpoint; `resume` continues where it was
+    #[command(after_help = "Examples:\n  tenure webhook pause crm --reason \"the CRM moves\"")]
     Pause(NameArgs),
     /// Continue sending changes to a paused or disabled endpoint
+    #[command(after_help = "Examples:\n  tenure webhook resume crm")]
     Resume(NameArgs),
     /// Remove an endpoint with its cursor
+    #[command(after_help = "Examples:\n  tenure webhook remove crm")]
     Remove(NameArgs),
     /// Send changes again, from a place on
+    #[command(after_help = "\
+Examples:
+  tenure webhook replay crm --from 2026-03-01T00:00:00Z
+  tenure webhook replay crm --from beginning")]
     Replay(ReplayArgs),
     /// Send a signed event `tenure.ping` to an endpoint, and print the response
+    #[command(after_help = "Examples:\n  tenure webhook test crm")]
     Test(NameArgs),
     /// Sign with a new secret, and print it; the old one also signs for a while
+    #[command(after_help = "\
+Examples:
+  tenure webhook rotate crm
+  tenure webhook rotate crm --overlap 7d")]
     Rotate(RotateArgs),
 }
 

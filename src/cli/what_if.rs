@@ -27,7 +27,7 @@ const UNTIL: Until = Until::In(WhatIfRequest::AHEAD);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tenure what-if --set access.idle=45d\n  tenure what-if --set access.idle=30d --set \"access.warn_before=7d, 1d\" --partner acme\n  tenure what-if --since 90d -o csv > what-if.csv"
+    after_help = "Examples:\n  tenure what-if --set access.idle=45d\n  tenure what-if --set access.idle=30d --set \"access.warn_before=7d, 1d\"\n  tenure what-if --partner acme\n  tenure what-if --since 90d -o csv > what-if.csv"
 )]
 pub struct WhatIfArgs {
     /// Another value for a setting of the policy in effect; repeat it for several [default: the policy in the settings]

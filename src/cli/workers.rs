@@ -9,8 +9,10 @@ use super::output;
 use crate::engine::WorkerStatus;
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  tenure workers list")]
 pub enum WorkersCommand {
     /// Show the workers that use the store: when each was last seen, which lanes it consumes, and what it leads
+    #[command(after_help = "Examples:\n  tenure workers list\n  tenure workers list --json")]
     List,
 }
 

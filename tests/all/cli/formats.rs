@@ -174,6 +174,10 @@ fn a_table_fits_a_terminal_of_80_columns() {
         "policy show",
         "audit",
         "partners",
+        "refusals",
+        "dead list",
+        "sources list",
+        "lanes list",
     ] {
         let text = on_a_terminal(&given, args);
         // The terminal itself wraps sentences.
@@ -187,6 +191,32 @@ fn a_table_fits_a_terminal_of_80_columns() {
     for field in ["last_accessed_at", "expires_at"] {
         let time = id_and_times[field].as_str().expect("a time");
         assert!(list.contains(time), "{time} is whole in\n{list}");
+    }
+}
+
+#[test]
+fn a_terminal_of_80_columns_breaks_no_id_and_no_time() {
+    let given = Given::events();
+    let url = "http://localhost:9/hooks/tenure";
+    given
+        .tenure
+        .ok(&["webhook", "add", "crm", url, "--partner", "acme"]);
+    for args in ["client list", "refusals", "dead list", "webhook list", "audit"] {
+        let text = on_a_terminal(&given, args);
+        let csv: Vec<&str> = args.split(' ').chain(["-o", "csv"]).collect();
+        let csv = given.tenure.ok(&csv);
+        let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(csv.as_bytes())
+            .records()
+            .collect::<Result<_, _>>()
+            .expect("comma-separated values");
+        assert!(!rows.is_empty(), "{args}");
+        for cell in rows
+            .iter()
+            .flatten()
+            .filter(|cell| !cell.is_empty() && !cell.contains(' '))
+        {
+            assert!(text.contains(cell), "{args}: {cell} is not whole in\n{text}");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod formats;
 mod full_disk;
 mod halts;
 mod headers;
+mod help;
 mod history;
 mod joined;
 mod lists;
