@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use tenure::domain::Policy;
-use tenure::engine::Incoming;
+use tenure::engine::{FeedStart, Incoming};
 use tenure::wire::{Decoder, Limits};
 
 use super::site::{Site, by, noon};
@@ -111,6 +111,53 @@ async fn workers_are_shown_and_one_that_is_gone_needs_attention() {
         text.contains("href=\"/#workers\"><b>Worker tenure-1-5f0c2a9e was last seen 3 min ago</b>"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_overview_shows_how_long_the_oldest_change_has_waited() {
+    let broker = ("TENURE_BROKER__URL", "amqp://guest:guest@127.0.0.1:1/%2f");
+    let site = Site::start(noon(), &[broker]).await;
+    assert!(page(&site, "/").await.contains("all are published"));
+    let site = Site::start(noon(), &[broker]).await;
+    site.event("c-1", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    site.clock.set(noon() + TimeDelta::minutes(7));
+    site.event("c-2", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    let text = page(&site, "/").await;
+    assert!(text.contains("the oldest has waited 7 min"), "{text}");
+}
+
+#[tokio::test]
+async fn the_overview_says_what_to_do_about_a_paused_endpoint_and_a_sweep_that_is_held_back() {
+    let site = Site::start(noon(), &[]).await;
+    // Its access has expired.
+    site.linked("bakery").await;
+    site.clock.set(noon() + TimeDelta::days(400));
+    let lanes = ["tenure.events.0".to_owned()];
+    site.engine.set_lanes(&lanes).await.expect("lanes");
+    site.endpoint("crm", FeedStart::Latest).await;
+    let authority = by("the CRM is being rebuilt");
+    let operator = site.engine.operator(&authority);
+    operator.pause_endpoint("crm").await.expect("paused");
+    let text = page(&site, "/").await;
+    for (what, then) in [
+        (
+            "The endpoint crm is paused",
+            "Resume the endpoint when the subscriber is ready.",
+        ),
+        (
+            "Access expiry is held back: no heartbeat has arrived through tenure.events.0 yet",
+            "Check that the broker runs and that a worker consumes the lane.",
+        ),
+    ] {
+        let after = text
+            .split_once(what)
+            .unwrap_or_else(|| panic!("no {what} in {text}"))
+            .1;
+        let issue = after.split("</li>").next().expect("its end");
+        assert!(issue.contains(then), "{issue}");
+    }
 }
 
 #[tokio::test]
