@@ -246,3 +246,40 @@ async fn the_sums_of_a_statement_are_over_all_pages() {
     assert_eq!(of(&text, "partner=best"), "150");
     assert!(!text.contains(">All<"), "{text}");
 }
+
+/// Adds this number of clients of `acme`.
+async fn add_clients(site: &Site, clients: usize) {
+    let decoder = Decoder::new(Limits::default(), site.engine.now());
+    let numbers: Vec<usize> = (0..clients).collect();
+    for numbers in numbers.chunks(1_000) {
+        let incoming = numbers.iter().map(|number| {
+            let event = json!({
+                "specversion": "1.0", "id": format!("{number}"), "source": "/test", "type": "client.added",
+                "subject": format!("acme/c{number:05}"), "time": noon() - TimeDelta::days(1), "data": {"name": format!("Shop {number}")},
+            });
+            let read = decoder.line("http", event.to_string().as_bytes());
+            read.map(Incoming::from).expect("a message")
+        });
+        site.engine.ingest(incoming.collect()).await.expect("ingested");
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_lacks_clients_says_so() {
+    const MOST: usize = 50_000;
+    let site = Site::start(noon(), &[]).await;
+    add_clients(&site, MOST).await;
+    let text = page(&site, "/clients.csv").await;
+    assert_eq!(text.lines().count(), 1 + MOST);
+    assert!(!text.contains("NOT ALL"), "all are there");
+    site.event("one-more", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    let text = page(&site, "/clients.csv").await;
+    assert_eq!(text.lines().count(), 1 + MOST + 1);
+    let last = text.lines().last().expect("a line");
+    assert!(
+        last.contains("NOT ALL: this file ends after 50000 clients"),
+        "{last}"
+    );
+    assert!(last.contains("tenure client list -o csv"), "{last}");
+}
