@@ -309,7 +309,7 @@ fn filters(view: &View) -> Markup {
             (select("Billable", "billable", &chosen("billable"), "any", [("true", "yes".to_owned()), ("false", "no".to_owned())].into_iter()))
             @if let Some(tab) = view.value("tab") { input type="hidden" name="tab" value=(tab); }
             button type="submit" { "Apply" }
-            @if !view.given.is_empty() { a.button href="/clients" { "Clear" } }
+            @if !view.given.is_empty() { a.button href=(ui::url("/clients", &[("partner", view.only_partner())])) { "Clear" } }
         }
     }
 }

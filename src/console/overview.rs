@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use maud::{Markup, html};
 
@@ -34,8 +34,12 @@ async fn expiries(view: &View) -> Option<ExpiryCounts> {
     view.console.expiries.get((), EXPIRIES_FRESH_FOR, counting).await
 }
 
-/// The overview.
+/// The overview. It is about all partners: a reader who may see only some begins with the clients of one.
 pub async fn show(mut view: View) -> Result<Response, PageError> {
+    if let Some(partner) = view.only_partner() {
+        let clients = ui::url("/clients", &[("partner", Some(partner))]);
+        return Ok(Redirect::to(&clients).into_response());
+    }
     let is_day = view
         .params
         .choice("span", [("hour", false), ("day", true)])?
