@@ -26,8 +26,6 @@ use crate::store::{ListPosition, StoreError};
 const PAGE: usize = 50;
 /// Clients that each part of a search for anything shows.
 const FEW: usize = 20;
-/// Rows of a download.
-const MOST_ROWS: usize = 50_000;
 const COUNTS_FRESH_FOR: Duration = Duration::from_secs(30);
 
 /// A parameter and its value.
@@ -311,7 +309,7 @@ fn filters(view: &View) -> Markup {
             (select("Billable", "billable", &chosen("billable"), "any", [("true", "yes".to_owned()), ("false", "no".to_owned())].into_iter()))
             @if let Some(tab) = view.value("tab") { input type="hidden" name="tab" value=(tab); }
             button type="submit" { "Apply" }
-            @if !view.given.is_empty() { a.button href="/clients" { "Clear" } }
+            @if !view.given.is_empty() { a.button href=(ui::url("/clients", &[("partner", view.only_partner())])) { "Clear" } }
         }
     }
 }
@@ -334,7 +332,7 @@ pub fn select<'a>(
     }
 }
 
-/// The clients of a filter as comma-separated values, at most 50,000.
+/// The clients of a filter as comma-separated values, at most [`csv::MOST_CLIENTS`].
 pub async fn export(mut view: View) -> Result<Response, PageError> {
     let asked = Asked::of(&mut view)?;
     let request = match asked.sought() {
@@ -342,12 +340,12 @@ pub async fn export(mut view: View) -> Result<Response, PageError> {
         Sought::Nobody => None,
         Sought::InEveryField => asked.by("name"),
     };
-    let clients = match request {
+    let (clients, is_complete) = match request {
         Some(request) => {
             view.run(|engine| async move { all(&engine, &request).await })
                 .await?
         }
-        None => Vec::new(),
+        None => (Vec::new(), true),
     };
     let head = [
         "partner",
@@ -362,18 +360,22 @@ pub async fn export(mut view: View) -> Result<Response, PageError> {
     ];
     let mut rows = vec![head.map(Cell::from).to_vec()];
     rows.extend(clients.into_iter().map(row));
-    Ok(csv::file("clients.csv", &rows)?)
+    let cut = (!is_complete).then_some("tenure client list -o csv, with the same filters");
+    Ok(csv::file("clients.csv", &rows, cut)?)
 }
 
-async fn all(engine: &Engine, request: &SearchRequest) -> Result<Vec<ClientView>, StoreError> {
+/// The clients of a download, and whether these are all.
+async fn all(engine: &Engine, request: &SearchRequest) -> Result<(Vec<ClientView>, bool), StoreError> {
     let (mut clients, mut after) = (Vec::new(), None);
     loop {
         let found = engine.search(request, after.as_ref(), 1_000).await?;
         clients.extend(found.clients);
         after = found.next;
-        if after.is_none() || clients.len() >= MOST_ROWS {
-            clients.truncate(MOST_ROWS);
-            return Ok(clients);
+        let most = csv::MOST_CLIENTS;
+        if after.is_none() || clients.len() >= most {
+            let is_complete = after.is_none() && clients.len() <= most;
+            clients.truncate(most);
+            return Ok((clients, is_complete));
         }
     }
 }

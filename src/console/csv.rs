@@ -6,10 +6,17 @@ use axum::response::{IntoResponse, Response};
 use crate::csv_row::{Cell, row};
 use crate::http::ApiError;
 
-/// A file of rows, the first of which has the names of the columns.
-pub fn file(name: &str, rows: &[Vec<Cell>]) -> Result<Response, ApiError> {
+/// The clients that a download has at most.
+pub const MOST_CLIENTS: usize = 50_000;
+
+/// A file of rows, the first of which has the names of the columns. `cut`: it lacks clients, and this command lists all.
+pub fn file(name: &str, rows: &[Vec<Cell>], cut: Option<&str>) -> Result<Response, ApiError> {
+    let cut = cut.map(|command| {
+        let note = format!("NOT ALL: this file ends after {MOST_CLIENTS} clients. For all: {command}");
+        vec![Cell::from(note)]
+    });
     let mut bytes = Vec::new();
-    for cells in rows {
+    for cells in rows.iter().chain(&cut) {
         bytes.extend(row(cells).map_err(|error| ApiError::Internal(error.into()))?);
     }
     let headers = [

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::PATHS;
-use super::ui::{distance, full_moment};
+use super::ui::{distance, full_moment, url};
 
 /// Only what this worker serves: no script, style, picture or form of another origin, and none inline.
 const CONTENT_SECURITY_POLICY: &str =
@@ -45,6 +45,11 @@ impl Section {
         (Self::Policy, "Policy", "/policy", "p"),
         (Self::Audit, "Audit", "/audit", "a"),
     ];
+
+    /// Whether it shows one partner to those who may see only some.
+    fn is_of_a_partner(self) -> bool {
+        matches!(self, Self::Clients | Self::Forecast)
+    }
 }
 
 /// What stands around the content of a page.
@@ -58,6 +63,8 @@ pub struct Frame<'a> {
     pub elsewhen: Option<(DateTime<Utc>, String)>,
     /// Who is signed in.
     pub name: Option<&'a str>,
+    /// The partner whose pages the navigation offers. None: the reader may see all partners.
+    pub partner: Option<&'a str>,
     /// The field of forms that ends the session. None: there is no session.
     pub csrf: Option<&'a str>,
     /// Links and buttons beside the title.
@@ -66,6 +73,18 @@ pub struct Frame<'a> {
     pub lead: Option<Markup>,
     /// Text in the search field.
     pub search: &'a str,
+}
+
+impl Frame<'_> {
+    /// The parts that the reader may see: title, path, and the key after `g`.
+    fn listed(&self) -> impl Iterator<Item = (Section, &'static str, String, &'static str)> {
+        Section::LISTED
+            .into_iter()
+            .filter(move |(section, ..)| self.partner.is_none() || section.is_of_a_partner())
+            .map(move |(section, title, path, key)| {
+                (section, title, url(path, &[("partner", self.partner)]), key)
+            })
+    }
 }
 
 /// A page with the headers that every page has.
@@ -116,7 +135,7 @@ fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
                     @if let Some(lead) = &frame.lead { p.lead { (lead) } }
                     (content)
                 }
-                (keys())
+                (keys(frame))
             }
         }
     }
@@ -129,11 +148,12 @@ fn side(frame: &Frame<'_>) -> Markup {
             a.brand href="/" { img src=(icon) alt="" width="20" height="20"; "Tenure" }
             form.find action="/clients" role="search" {
                 label.visually-hidden for="find" { "Find a client" }
+                @if let Some(partner) = frame.partner { input type="hidden" name="partner" value=(partner); }
                 input id="find" type="search" name="q" placeholder="Find a client  /" value=(frame.search) autocomplete="off";
             }
             nav aria-label="Pages of the console" {
                 ul {
-                    @for (section, title, path, key) in Section::LISTED {
+                    @for (section, title, path, key) in frame.listed() {
                         li { a href=(path) data-key=(key) aria-current=[(section == frame.section).then_some("page")] { (title) } }
                     }
                 }
@@ -145,6 +165,10 @@ fn side(frame: &Frame<'_>) -> Markup {
                         form method="post" action="/sign-out" {
                             input type="hidden" name="csrf" value=(csrf);
                             button.quiet type="submit" { "Sign out" }
+                        }
+                        form method="post" action="/sign-out-everywhere" {
+                            input type="hidden" name="csrf" value=(csrf);
+                            button.quiet type="submit" title="Ends every session of this token" { "Sign out everywhere" }
                         }
                     }
                 }
@@ -167,7 +191,7 @@ fn bar(frame: &Frame<'_>) -> Markup {
                     a href=(back) { "Back to now" }
                 },
                 (None, Some(now)) => {
-                    span id="live" { span.dot {} " Now · " span data-state { (full_moment(now)) } }
+                    span id=[frame.partner.is_none().then_some("live")] { span.dot {} " Now · " span data-state { (full_moment(now)) } }
                     span.end {
                         span id="stale" hidden { "The state has changed." }
                         a href="" { "Refresh" }
@@ -179,7 +203,7 @@ fn bar(frame: &Frame<'_>) -> Markup {
     }
 }
 
-fn keys() -> Markup {
+fn keys(frame: &Frame<'_>) -> Markup {
     html! {
         dialog id="keys" aria-label="Keys" {
             h2 { "Keys" }
@@ -187,7 +211,7 @@ fn keys() -> Markup {
                 dt { kbd { "/" } } dd { "Search" }
                 dt { kbd { "j" } " " kbd { "k" } } dd { "Next and previous row" }
                 dt { kbd { "Enter" } } dd { "Open the row" }
-                @for (_, title, _, key) in Section::LISTED {
+                @for (_, title, _, key) in frame.listed() {
                     dt { kbd { "g" } " " kbd { (key) } } dd { (title) }
                 }
                 dt { kbd { "?" } } dd { "Show the keys" }

@@ -80,7 +80,7 @@ pub fn pages(settings: &Settings) -> Pages {
 fn shown(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>>) -> Pages {
     let add = |pages: Pages, path: &str, reach, methods| pages.add(path, Scope::Read, reach, page(methods));
     [
-        ("/", Reach::All, get(overview::show)),
+        ("/", Reach::InHandler, get(overview::show)),
         ("/console/live", Reach::All, get(live::stream)),
         ("/clients", Reach::InQuery, get(clients::list)),
         ("/clients.csv", Reach::InQuery, get(clients::export)),

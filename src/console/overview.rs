@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use maud::{Markup, html};
 
@@ -34,8 +34,12 @@ async fn expiries(view: &View) -> Option<ExpiryCounts> {
     view.console.expiries.get((), EXPIRIES_FRESH_FOR, counting).await
 }
 
-/// The overview.
+/// The overview. It is about all partners: a reader who may see only some begins with the clients of one.
 pub async fn show(mut view: View) -> Result<Response, PageError> {
+    if let Some(partner) = view.only_partner() {
+        let clients = ui::url("/clients", &[("partner", Some(partner))]);
+        return Ok(Redirect::to(&clients).into_response());
+    }
     let is_day = view
         .params
         .choice("span", [("hour", false), ("day", true)])?
@@ -121,7 +125,7 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
             (figure("Changes in the last hour", "changes", value("changes"), "", "/sources", spark(|counts| counts.changes, 6)))
             (figure("Refused in the last hour", "refused", value("refused"), "", "/refusals", spark(|counts| counts.refused, 3)))
             (figure("Open dead letters", "dead-letters", value("dead-letters"), &match hour.dead { 0 => "none new in the last hour".into(), new => format!("{} new in the last hour", number(new)) }, "/dead-letters", None))
-            (figure("Changes not published", "backlog", value("backlog"), relay_note(summary), "/sources", None))
+            (figure("Changes not published", "backlog", value("backlog"), &relay_note(summary), "/sources", None))
             (figure(
                 "Accesses that expire", "expiring", &soon.map_or("…".into(), number), "in the next 30 days", "/forecast", None
             ))
@@ -129,11 +133,13 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     }
 }
 
-fn relay_note(summary: &Summary) -> &'static str {
+fn relay_note(summary: &Summary) -> String {
     match summary.relay {
-        None => "no broker: read over HTTP",
-        Some(Unpublished { oldest: None, .. }) => "all are published",
-        Some(_) => "the relay is publishing",
+        None => "no broker: read over HTTP".into(),
+        Some(Unpublished { oldest: None, .. }) => "all are published".into(),
+        Some(Unpublished { oldest: Some(at), .. }) => {
+            format!("the oldest has waited {}", ui::duration(summary.now - at))
+        }
     }
 }
 

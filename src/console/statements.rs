@@ -23,8 +23,6 @@ use crate::store::{Closing, ClosingStatus};
 const PAGE: u32 = 200;
 /// Months that are listed although none was closed.
 const RECENT: u32 = 12;
-/// Rows of a download.
-const MOST_ROWS: usize = 50_000;
 /// How long sums are reused.
 const SUMS_FRESH_FOR: Duration = Duration::from_mins(1);
 /// Clients that are examined at a time for sums, and for all of them.
@@ -365,7 +363,7 @@ fn adjustments(client: &ClientStatement) -> DayCounts {
 
 async fn download(view: &View, request: StatementRequest) -> Result<Response, PageError> {
     let month = request.month;
-    let clients = view
+    let (clients, is_complete) = view
         .run(move |engine| async move { Ok(all(&engine, request).await) })
         .await??;
     let head = [
@@ -386,7 +384,9 @@ async fn download(view: &View, request: StatementRequest) -> Result<Response, Pa
                 .map(|adjustment| row(&client.client, adjustment.month, adjustment.days)),
         );
     }
-    Ok(csv::file(&format!("statement-{month}.csv"), &rows)?)
+    let command = format!("tenure statement --month {month} -o csv");
+    let cut = (!is_complete).then_some(command.as_str());
+    Ok(csv::file(&format!("statement-{month}.csv"), &rows, cut)?)
 }
 
 fn row(client: &str, month: Month, days: DayCounts) -> Vec<Cell> {
@@ -397,14 +397,21 @@ fn row(client: &str, month: Month, days: DayCounts) -> Vec<Cell> {
         .collect()
 }
 
-async fn all(engine: &Engine, mut request: StatementRequest) -> Result<Vec<ClientStatement>, StatementError> {
+/// The clients of a download, and whether these are all.
+async fn all(
+    engine: &Engine,
+    mut request: StatementRequest,
+) -> Result<(Vec<ClientStatement>, bool), StatementError> {
     let mut clients = Vec::new();
     loop {
         let page = engine.statement(&request).await?;
         clients.extend(page.clients);
         request.after = page.next;
-        if request.after.is_none() || clients.len() >= MOST_ROWS {
-            return Ok(clients);
+        let most = csv::MOST_CLIENTS;
+        if request.after.is_none() || clients.len() >= most {
+            let is_complete = request.after.is_none() && clients.len() <= most;
+            clients.truncate(most);
+            return Ok((clients, is_complete));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::actions::said;
 use super::error::PageError;
 use super::layout::{self, Frame};
 use super::ui::{Pages, note};
-use crate::config::Scope;
+use crate::config::{Partners, Scope};
 use crate::domain::Event;
 use crate::engine::Engine;
 use crate::http::{Api, ApiError, How, Params, Principal};
@@ -148,10 +148,22 @@ impl View {
         }
     }
 
-    /// Whether the reader may start actions.
+    /// Whether the reader may start actions. Every action is about all partners.
     #[must_use]
     pub fn may_operate(&self) -> bool {
-        self.principal.may(Scope::Operate)
+        self.principal.may(Scope::Operate) && self.only_partner().is_none()
+    }
+
+    /// Of the partners that the reader is limited to, the one that the query names, or the first. None: the reader may see all.
+    #[must_use]
+    pub fn only_partner(&self) -> Option<&str> {
+        match &self.principal.partners {
+            Partners::All => None,
+            Partners::Only(partners) => {
+                let named = self.value("partner").and_then(|named| partners.get(named));
+                named.or_else(|| partners.first()).map(String::as_str)
+            }
+        }
     }
 
     /// Whether the reader has signed in, and can sign out.
@@ -164,6 +176,7 @@ impl View {
         let frame = Frame {
             now: Some(self.now),
             name: Some(&*self.principal.name),
+            partner: self.only_partner(),
             csrf: self.has_session().then(|| self.principal.csrf()),
             ..frame
         };

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::overview::Overview;
-use super::{EndpointView, SweepState, WorkerStatus};
+use super::{EndpointView, HeldBack, SweepState, WorkerStatus};
 use crate::domain::Sweep;
 use crate::phrases::{self, distance, duration, title, words};
 use crate::store::{EndpointStatus, Halt, HaltKind, RunStatus};
@@ -238,16 +238,28 @@ fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
 }
 
 fn of_endpoint(endpoint: &EndpointView) -> Option<Issue> {
-    let (tone, state) = match endpoint.status {
-        EndpointStatus::Disabled => (Tone::Bad, "disabled"),
-        EndpointStatus::Active if endpoint.failing_since.is_some() => (Tone::Attention, "failing"),
-        EndpointStatus::Paused => (Tone::Attention, "paused"),
+    let (tone, state, then) = match endpoint.status {
+        EndpointStatus::Disabled => (
+            Tone::Bad,
+            "disabled",
+            "Its subscriber receives nothing. See why, repair that, then resume the endpoint.",
+        ),
+        EndpointStatus::Active if endpoint.failing_since.is_some() => (
+            Tone::Attention,
+            "failing",
+            "Its subscriber does not receive the latest changes. See its last response, and ask its owner to repair it.",
+        ),
+        EndpointStatus::Paused => (
+            Tone::Attention,
+            "paused",
+            "Its subscriber receives nothing. Resume the endpoint when the subscriber is ready.",
+        ),
         EndpointStatus::Active => return None,
     };
     Some(Issue {
         tone,
         what: format!("The endpoint {} is {state}", endpoint.name),
-        then: "Its subscriber does not receive the latest changes.".into(),
+        then: then.into(),
         part: Part::Endpoint(endpoint.name.clone()),
     })
 }
@@ -259,7 +271,7 @@ fn of_sweep(state: &SweepState, now: DateTime<Utc>) -> Vec<Issue> {
         issues.push(Issue {
             tone: Tone::Attention,
             what: format!("{name} is held back: {held_back}"),
-            then: "Its timers wait until earlier events have arrived.".into(),
+            then: of_hold(held_back).into(),
             part: Part::Sweep(state.sweep),
         });
     }
@@ -276,6 +288,21 @@ fn of_sweep(state: &SweepState, now: DateTime<Utc>) -> Vec<Issue> {
         });
     }
     issues
+}
+
+/// What to do about what holds a sweep back.
+fn of_hold(held_back: &HeldBack) -> &'static str {
+    match held_back {
+        HeldBack::Lane { .. } => {
+            "Its timers wait for earlier events. Check that the broker runs and that a worker consumes the lane."
+        }
+        HeldBack::Source(_) => {
+            "Its timers wait for earlier events. Check that the app runs and that it reaches the broker."
+        }
+        HeldBack::Clock { .. } => {
+            "Its timers wait until the clocks agree. Check the time synchronization of both machines."
+        }
+    }
 }
 
 fn of_halt(name: &str, halt: &Halt, now: DateTime<Utc>) -> Issue {

@@ -76,13 +76,18 @@ impl ExpiryCounts {
         self.days.values().sum()
     }
 
-    /// The numbers of today and of each day up to the last one that is counted.
+    /// The numbers of today and of each day up to the last one that is counted. Their sum is [`ExpiryCounts::total`]: what is
+    /// overdue expires with the next sweep, so it counts as today's.
     #[must_use]
     pub fn by_day(&self, now: DateTime<Utc>) -> Vec<(NaiveDate, u64)> {
-        let days = now.date_naive().iter_days();
+        let today = now.date_naive();
+        let days = today.iter_days();
         let days = days.take(usize::try_from(EXPIRY_DAYS).unwrap_or_default() + 1);
-        days.map(|day| (day, self.days.get(&day).copied().unwrap_or(0)))
-            .collect()
+        days.map(|day| {
+            let first = if day == today { NaiveDate::MIN } else { day };
+            (day, self.days.range(first..=day).map(|(_, count)| count).sum())
+        })
+        .collect()
     }
 }
 
@@ -172,5 +177,32 @@ impl Engine {
             days: expiries.filter(|(_, accesses)| *accesses > 0).collect(),
             complete: after.is_none(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_days_add_up_to_the_total_with_what_is_overdue() {
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let day = |days| now.date_naive() + TimeDelta::days(days);
+        let counts = ExpiryCounts {
+            days: [
+                (day(-40), 2),
+                (day(-1), 3),
+                (day(0), 5),
+                (day(1), 7),
+                (day(EXPIRY_DAYS), 11),
+            ]
+            .into(),
+            complete: true,
+        };
+        let days = counts.by_day(now);
+        assert_eq!(days[0], (day(0), 10));
+        assert_eq!(days[1], (day(1), 7));
+        assert_eq!(days.last(), Some(&(day(EXPIRY_DAYS), 11)));
+        assert_eq!(days.iter().map(|(_, count)| count).sum::<u64>(), counts.total());
     }
 }

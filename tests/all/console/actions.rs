@@ -222,6 +222,86 @@ async fn a_reader_sees_no_action_and_starts_none() {
     browser.expect_url("/sign-in").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_everywhere_ends_the_sessions_of_other_browsers() {
+    let (Some(one), Some(other)) = (Browser::start().await, Browser::start().await) else {
+        return;
+    };
+    let tokens = r#"[{ name = "ann", token = "operator-token-0123456789", scopes = ["read", "operate"] }]"#;
+    let site = Site::start(noon(), &[("TENURE_HTTP__TOKENS", tokens)]).await;
+    for browser in [&one, &other] {
+        browser.open(&site.url("/clients")).await;
+        browser
+            .fill("input[name=token]", "operator-token-0123456789")
+            .await;
+        browser.click("button[type=submit]").await;
+        browser.expect("h1", "Clients").await;
+    }
+    one.click_text("button", "Sign out everywhere").await;
+    one.expect_url("/sign-in").await;
+    other.open(&site.url("/clients")).await;
+    other.expect_url("/sign-in").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_some_partners_is_offered_their_pages_only() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let tokens = r#"[
+        { name = "one", token = "token-of-one-0123456789", scopes = ["read", "operate"], partners = ["acme"] },
+        { name = "two", token = "token-of-two-0123456789", scopes = ["read"], partners = ["best", "acme"] },
+    ]"#;
+    let site = Site::start(noon(), &[("TENURE_HTTP__TOKENS", tokens)]).await;
+    for partner in ["acme", "best", "other"] {
+        let name = json!({"name": format!("Shop of {partner}")});
+        // The id of the event has the name of the client.
+        let client = format!("shop-{partner}");
+        site.event_of(partner, &client, "client.added", noon(), name)
+            .await;
+    }
+    for (token, second) in [
+        ("token-of-one-0123456789", None),
+        ("token-of-two-0123456789", Some("best")),
+    ] {
+        browser.open(&site.url("/")).await;
+        browser.fill("input[name=token]", token).await;
+        browser.click("button[type=submit]").await;
+        browser.expect_url("/clients?partner=acme").await;
+        let shown = browser.expect("main", "Shop of acme").await;
+        assert!(
+            !shown.contains("Shop of best") && !shown.contains("Shop of other"),
+            "{shown}"
+        );
+        let offered = browser
+            .evaluate("return [...document.querySelectorAll('header.side a')].map(link => link.href)")
+            .await;
+        let offered: Vec<String> = serde_json::from_value(offered).expect("addresses");
+        assert_eq!(offered.len(), 3, "{offered:?}");
+        for url in &offered {
+            browser.open(url).await;
+            assert_eq!(browser.count("main h1").await, 1);
+            let heading = browser.text("main h1").await;
+            assert!(
+                ["Clients", "Forecast"].contains(&heading.as_str()),
+                "{url}: {heading}"
+            );
+            assert_eq!(browser.count("#live").await, 0, "the figures are of all partners");
+        }
+        if let Some(second) = second {
+            browser
+                .open(&site.url(&format!("/clients?partner={second}")))
+                .await;
+            browser.expect("main", "Shop of best").await;
+            browser.fill("#find", "Shop\u{e007}").await;
+            browser.expect_url("partner=best&q=Shop").await;
+            browser.expect("main", "Shop of best").await;
+        }
+        browser.click_text("button", "Sign out").await;
+        browser.expect_url("/sign-in").await;
+    }
+}
+
 #[tokio::test]
 async fn requests_of_other_sites_and_of_readers_change_nothing() {
     let tokens = r#"[{ name = "viewer", token = "viewer-token-0123456789", scopes = ["read"] }]"#;

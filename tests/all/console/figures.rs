@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use tenure::domain::Policy;
-use tenure::engine::Incoming;
+use tenure::engine::{FeedStart, Incoming};
 use tenure::wire::{Decoder, Limits};
 
 use super::site::{Site, by, noon};
@@ -114,6 +114,53 @@ async fn workers_are_shown_and_one_that_is_gone_needs_attention() {
 }
 
 #[tokio::test]
+async fn the_overview_shows_how_long_the_oldest_change_has_waited() {
+    let broker = ("TENURE_BROKER__URL", "amqp://guest:guest@127.0.0.1:1/%2f");
+    let site = Site::start(noon(), &[broker]).await;
+    assert!(page(&site, "/").await.contains("all are published"));
+    let site = Site::start(noon(), &[broker]).await;
+    site.event("c-1", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    site.clock.set(noon() + TimeDelta::minutes(7));
+    site.event("c-2", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    let text = page(&site, "/").await;
+    assert!(text.contains("the oldest has waited 7 min"), "{text}");
+}
+
+#[tokio::test]
+async fn the_overview_says_what_to_do_about_a_paused_endpoint_and_a_sweep_that_is_held_back() {
+    let site = Site::start(noon(), &[]).await;
+    // Its access has expired.
+    site.linked("bakery").await;
+    site.clock.set(noon() + TimeDelta::days(400));
+    let lanes = ["tenure.events.0".to_owned()];
+    site.engine.set_lanes(&lanes).await.expect("lanes");
+    site.endpoint("crm", FeedStart::Latest).await;
+    let authority = by("the CRM is being rebuilt");
+    let operator = site.engine.operator(&authority);
+    operator.pause_endpoint("crm").await.expect("paused");
+    let text = page(&site, "/").await;
+    for (what, then) in [
+        (
+            "The endpoint crm is paused",
+            "Resume the endpoint when the subscriber is ready.",
+        ),
+        (
+            "Access expiry is held back: no heartbeat has arrived through tenure.events.0 yet",
+            "Check that the broker runs and that a worker consumes the lane.",
+        ),
+    ] {
+        let after = text
+            .split_once(what)
+            .unwrap_or_else(|| panic!("no {what} in {text}"))
+            .1;
+        let issue = after.split("</li>").next().expect("its end");
+        assert!(issue.contains(then), "{issue}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_was_never_heard_is_not_called_heard() {
     let site = Site::start(noon(), &[("TENURE_SOURCES", "/accounts=1d")]).await;
     for path in ["/", "/sources"] {
@@ -198,4 +245,41 @@ async fn the_sums_of_a_statement_are_over_all_pages() {
     let text = page(&site, "/statements/2026-03?partner=best").await;
     assert_eq!(of(&text, "partner=best"), "150");
     assert!(!text.contains(">All<"), "{text}");
+}
+
+/// Adds this number of clients of `acme`.
+async fn add_clients(site: &Site, clients: usize) {
+    let decoder = Decoder::new(Limits::default(), site.engine.now());
+    let numbers: Vec<usize> = (0..clients).collect();
+    for numbers in numbers.chunks(1_000) {
+        let incoming = numbers.iter().map(|number| {
+            let event = json!({
+                "specversion": "1.0", "id": format!("{number}"), "source": "/test", "type": "client.added",
+                "subject": format!("acme/c{number:05}"), "time": noon() - TimeDelta::days(1), "data": {"name": format!("Shop {number}")},
+            });
+            let read = decoder.line("http", event.to_string().as_bytes());
+            read.map(Incoming::from).expect("a message")
+        });
+        site.engine.ingest(incoming.collect()).await.expect("ingested");
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_lacks_clients_says_so() {
+    const MOST: usize = 50_000;
+    let site = Site::start(noon(), &[]).await;
+    add_clients(&site, MOST).await;
+    let text = page(&site, "/clients.csv").await;
+    assert_eq!(text.lines().count(), 1 + MOST);
+    assert!(!text.contains("NOT ALL"), "all are there");
+    site.event("one-more", "client.added", noon(), json!({"name": "Shop"}))
+        .await;
+    let text = page(&site, "/clients.csv").await;
+    assert_eq!(text.lines().count(), 1 + MOST + 1);
+    let last = text.lines().last().expect("a line");
+    assert!(
+        last.contains("NOT ALL: this file ends after 50000 clients"),
+        "{last}"
+    );
+    assert!(last.contains("tenure client list -o csv"), "{last}");
 }

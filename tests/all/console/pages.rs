@@ -140,6 +140,24 @@ async fn every_page_is_right(look: Look) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_heads_of_a_long_table_stay_in_the_window() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.look(Look::Light).await;
+    browser.open(&year().url("/clients")).await;
+    browser.expect("h1", "Clients").await;
+    let places = browser
+        .evaluate(
+            "window.scrollTo(0, 800);
+            const top = name => Math.round(document.querySelector(name).getBoundingClientRect().top);
+            return [window.scrollY > 400, top('table.rows') < 0, top('table.rows thead th')];",
+        )
+        .await;
+    assert_eq!(places, json!([true, true, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_page_reads_without_scripts() {
     let Some(browser) = Browser::start().await else {
         return;
