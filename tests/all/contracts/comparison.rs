@@ -1,9 +1,11 @@
 //! Compares contracts with older ones. A compatible change is additive; anything else needs a new type.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+
+use super::api;
 
 /// What a schema describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,20 @@ pub enum Contract {
     Event,
     /// A subscriber also finds what was always there: the same fields, of the same types.
     Change,
+    /// A client finds what was always there. Nobody sends it, so it may promise more than before.
+    Response,
+}
+
+impl Contract {
+    /// What was valid before must remain valid.
+    fn accepts(self) -> bool {
+        self != Self::Response
+    }
+
+    /// What was always there must still be there.
+    fn promises(self) -> bool {
+        self != Self::Event
+    }
 }
 
 /// What a file of `docs/contracts` describes. None: it is a document about the API.
@@ -38,79 +54,11 @@ pub fn incompatible(old: &BTreeMap<PathBuf, String>, new: &BTreeMap<PathBuf, Str
         let (before, now) = (json(before), json(now));
         let differing = match contract_of(path) {
             Some(contract) => breaks(contract, &before, &now),
-            None => withdrawn(&before, &now),
+            None => api::withdrawn(&before, &now),
         };
         found.extend(differing.into_iter().map(|what| format!("{name}{what}")));
     }
     found
-}
-
-/// How a document about an API offers less than an older one, or asks for more.
-fn withdrawn(old: &Value, new: &Value) -> Vec<String> {
-    let (old, new) = (Offer::of(old), Offer::of(new));
-    let gone = old
-        .parts
-        .difference(&new.parts)
-        .map(|part| format!(": {part} is gone"));
-    let required = new.required.difference(&old.required);
-    let required = required.filter(|(operation, _)| old.parts.contains(operation));
-    gone.chain(required.map(|(operation, name)| format!(": {operation} requires {name} now")))
-        .collect()
-}
-
-/// What a document offers, each by a name.
-#[derive(Default)]
-struct Offer {
-    parts: BTreeSet<String>,
-    /// Operations, and parameters that they require.
-    required: BTreeSet<(String, String)>,
-}
-
-impl Offer {
-    fn of(document: &Value) -> Self {
-        let mut offer = Self::default();
-        for (path, operations) in members(&document["paths"]) {
-            for (method, operation) in members(operations) {
-                offer.add_operation(&format!("{method} {path}"), operation);
-            }
-        }
-        for (name, channel) in members(&document["channels"]) {
-            let messages =
-                members(&channel["messages"]).map(|(message, _)| format!("channel {name}: {message}"));
-            offer.parts.extend(messages);
-            offer
-                .parts
-                .insert(format!("channel {name} at {}", channel["address"]));
-            offer.parts.extend(
-                members(&channel["bindings"]["amqp"])
-                    .filter_map(|(kind, bound)| Some((kind, bound["name"].as_str()?)))
-                    .map(|(kind, bound)| format!("channel {name}: {kind} {bound}")),
-            );
-        }
-        let operations = members(&document["operations"]).map(|(name, _)| format!("operation {name}"));
-        offer.parts.extend(operations);
-        offer
-    }
-
-    fn add_operation(&mut self, place: &str, operation: &Value) {
-        for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            let name = parameter["name"].to_string();
-            if parameter["required"] == true {
-                self.required.insert((place.to_owned(), name.clone()));
-            }
-            self.parts.insert(format!("{place}: parameter {name}"));
-        }
-        for (kind, _) in members(&operation["requestBody"]["content"]) {
-            self.parts.insert(format!("{place}: request in {kind}"));
-        }
-        self.parts
-            .insert(format!("{place}: {}", operation["operationId"]));
-        self.parts.insert(place.to_owned());
-    }
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
 }
 
 /// How a schema accepts less than an older one, or promises less. Empty: it is compatible.
@@ -148,6 +96,22 @@ impl Comparison {
             return;
         }
         self.types(place, old, new);
+        if self.contract.accepts() {
+            self.limits(place, old, new);
+        }
+        self.fields(place, old, new);
+        if let Some(now) = new.get("items") {
+            let before = old.get("items").unwrap_or(&anything);
+            self.compare(&format!("{place}/items"), before, now);
+        } else if self.contract.promises() && old.get("items").is_some() {
+            self.add(place, "`items` is gone");
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            self.choices(place, keyword, old, new);
+        }
+    }
+
+    fn limits(&mut self, place: &str, old: &Value, new: &Value) {
         self.values(place, old, new);
         self.bounds(place, old, new);
         for keyword in ["pattern", "format", "not", "allOf", "additionalProperties"] {
@@ -162,16 +126,6 @@ impl Comparison {
         {
             self.add(place, "`default` is another or gone");
         }
-        self.fields(place, old, new);
-        if let Some(now) = new.get("items") {
-            let before = old.get("items").unwrap_or(&anything);
-            self.compare(&format!("{place}/items"), before, now);
-        } else if self.contract == Contract::Change && old.get("items").is_some() {
-            self.add(place, "`items` is gone");
-        }
-        for keyword in ["anyOf", "oneOf"] {
-            self.choices(place, keyword, old, new);
-        }
     }
 
     fn types(&mut self, place: &str, old: &Value, new: &Value) {
@@ -180,19 +134,23 @@ impl Comparison {
             names.contains(name) || (name == "integer" && names.iter().any(|name| name == "number"))
         };
         if now.is_empty() {
-            if self.contract == Contract::Change && !before.is_empty() {
+            if self.contract.promises() && !before.is_empty() {
                 self.add(place, "has no type any more");
             }
             return;
         }
         if before.is_empty() {
-            self.add(place, "has a type now");
+            if self.contract.accepts() {
+                self.add(place, "has a type now");
+            }
             return;
         }
-        for name in before.iter().filter(|name| !is_among(&now, name)) {
+        let accepts = self.contract.accepts();
+        let gone = before.iter().filter(|name| !is_among(&now, name));
+        for name in gone.filter(|_| accepts) {
             self.add(place, &format!("the type {name} is gone"));
         }
-        if self.contract == Contract::Change {
+        if self.contract.promises() {
             for name in now.iter().filter(|name| !is_among(&before, name)) {
                 self.add(place, &format!("may be of type {name} now"));
             }
@@ -231,10 +189,12 @@ impl Comparison {
 
     fn fields(&mut self, place: &str, old: &Value, new: &Value) {
         let (before, now) = (names(old.get("required")), names(new.get("required")));
-        for name in now.iter().filter(|name| !before.contains(name)) {
+        let accepts = self.contract.accepts();
+        let required = now.iter().filter(|name| !before.contains(name));
+        for name in required.filter(|_| accepts) {
             self.add(place, &format!("`{name}` is required now"));
         }
-        if self.contract == Contract::Change {
+        if self.contract.promises() {
             for name in before.iter().filter(|name| !now.contains(name)) {
                 self.add(place, &format!("`{name}` is not always there any more"));
             }
@@ -256,13 +216,15 @@ impl Comparison {
     fn choices(&mut self, place: &str, keyword: &str, old: &Value, new: &Value) {
         let of = |schema: &Value| schema.get(keyword).and_then(Value::as_array).cloned();
         let Some(now) = of(new) else {
-            if self.contract == Contract::Change && of(old).is_some() {
+            if self.contract.promises() && of(old).is_some() {
                 self.add(place, &format!("`{keyword}` is gone"));
             }
             return;
         };
         let Some(before) = of(old) else {
-            self.add(place, &format!("`{keyword}` is new"));
+            if self.contract.accepts() {
+                self.add(place, &format!("`{keyword}` is new"));
+            }
             return;
         };
         for (number, choice) in before.iter().enumerate() {
