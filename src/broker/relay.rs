@@ -6,6 +6,7 @@
 //! The leader knows which change was published last, from its own memory and from RabbitMQ. If the store does not have
 //! that change, it was restored from a backup and would assign the same numbers again. A new epoch then begins.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use crate::backoff::Backoff;
 use crate::domain::Cause;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 use crate::traces::Publication;
+use crate::wire::TraceContext;
 
 /// Journal lines per read.
 const CHUNK: u32 = 500;
@@ -222,8 +224,10 @@ impl Relay<'_> {
                 (0, Vec::new())
             };
             self.report_lag(&lines);
+            let traces = self.traces_of(&lines).await?;
             for line in &lines {
-                if self.hand_over(epoch, line, &published).await?.is_break() {
+                let event = traces.get(&line.cursor);
+                if self.hand_over(epoch, line, event, &published).await?.is_break() {
                     return Ok(());
                 }
                 upto = line.cursor;
@@ -248,12 +252,33 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Hands a line to RabbitMQ, once the window has room for it. Breaks when nobody receives the confirms: the other half has
-    /// failed and reports the error.
+    /// The trace contexts of the events that caused these lines, whichever worker ingested them. Empty: traces are off.
+    async fn traces_of(&self, lines: &[Recorded]) -> Result<BTreeMap<Cursor, TraceContext>, RelayError> {
+        if self.context.engine.traces().is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let caused = lines
+            .iter()
+            .filter(|line| matches!(line.entry.cause, Cause::Event { .. }));
+        let places: Vec<Cursor> = caused.map(|line| line.cursor).collect();
+        if places.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.context.outbox.event_traces(&places).await?;
+        let parsed = found.into_iter().filter_map(|(place, headers)| {
+            let context = TraceContext::parse(&headers.traceparent, Some(&headers.tracestate))?;
+            Some((place, context))
+        });
+        Ok(parsed.collect())
+    }
+
+    /// Hands a line to RabbitMQ, once the window has room for it. `event`: the trace context of the event that caused it. Breaks when
+    /// nobody receives the confirms: the other half has failed and reports the error.
     async fn hand_over(
         &self,
         epoch: i64,
         line: &Recorded,
+        event: Option<&TraceContext>,
         published: &mpsc::Sender<InFlight>,
     ) -> Result<ControlFlow<()>, RelayError> {
         let room = if self.context.pressure.is_there() {
@@ -268,8 +293,8 @@ impl Relay<'_> {
         // Remember before publishing: a line that may have been published counts as published.
         self.remember(Some(published));
         let engine = &self.context.engine;
-        let traces = engine.traces();
-        let publication = traces.and_then(|traces| traces.publish(topology::CHANGES, epoch, line));
+        let traced = engine.traces().zip(event);
+        let publication = traced.map(|(traces, event)| traces.publish(topology::CHANGES, epoch, line, event));
         let trace = publication.as_ref().map(|publication| &publication.context);
         let change = Outgoing::change(epoch, line, engine.schemas(), trace);
         let confirm = change.hand_over(&self.channel).await?;

@@ -33,12 +33,13 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
         output::line(format!(
-            "{did} {}, {}, {}, {}, {}{}",
+            "{did} {}, {}, {}, {}, {}, {}{}",
             output::counted(report.dead_letters, "dead letter"),
             output::counted(report.sweep_runs, "sweep run"),
             output::counted(report.journal, "journal line"),
             entries(report.accesses, "access log"),
             entries(report.audit, "audit log"),
+            output::counted(report.traces, "trace context"),
             if report.stopped {
                 "; stopped early, run it again to continue"
             } else {

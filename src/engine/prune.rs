@@ -10,6 +10,9 @@ use super::conflict_retry::ConflictRetry;
 use crate::config::RetentionSettings;
 use crate::store::{RetentionTarget, StoreError};
 
+/// For how long trace contexts of events are stored. Changes are published within a moment, or when RabbitMQ is back.
+const TRACES_KEPT: TimeDelta = TimeDelta::hours(1);
+
 /// The number of rows that were removed, or in a dry run would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PruneReport {
@@ -21,6 +24,8 @@ pub struct PruneReport {
     pub accesses: u64,
     /// Entries of the audit log.
     pub audit: u64,
+    /// Trace contexts of events.
+    pub traces: u64,
     /// It was stopped before the last chunk; the next run continues.
     pub stopped: bool,
 }
@@ -28,7 +33,8 @@ pub struct PruneReport {
 impl PruneReport {
     /// Logs what was removed.
     fn log(&self) {
-        let removed = self.dead_letters + self.sweep_runs + self.journal + self.accesses + self.audit;
+        let removed =
+            self.dead_letters + self.sweep_runs + self.journal + self.accesses + self.audit + self.traces;
         if !self.dry_run && removed > 0 {
             tracing::info!(
                 dead_letters = self.dead_letters,
@@ -36,6 +42,7 @@ impl PruneReport {
                 journal = self.journal,
                 accesses = self.accesses,
                 audit = self.audit,
+                traces = self.traces,
                 stopped = self.stopped,
                 "removed expired rows"
             );
@@ -90,6 +97,11 @@ impl Engine {
                 self.before(settings.audit),
                 &mut report.audit,
             ),
+            (
+                RetentionTarget::Traces,
+                self.before(Some(TRACES_KEPT)),
+                &mut report.traces,
+            ),
         ];
         for (target, before, count) in kinds {
             let Some(before) = before else { continue };
@@ -102,6 +114,20 @@ impl Engine {
         report.stopped = stop.is_cancelled();
         report.log();
         Ok(report)
+    }
+
+    /// Removes trace contexts of events whose changes were published long ago, as [`Engine::prune`] does too.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn prune_traces(&self, chunk: u32, stop: &CancellationToken) -> Result<u64, StoreError> {
+        match self
+            .before(Some(TRACES_KEPT))
+            .filter(|_| self.watch.ahead().is_none())
+        {
+            Some(before) => self.remove(RetentionTarget::Traces, before, chunk, stop).await,
+            None => Ok(0),
+        }
     }
 
     fn before(&self, age: Option<TimeDelta>) -> Option<DateTime<Utc>> {

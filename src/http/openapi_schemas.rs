@@ -17,7 +17,7 @@ pub(super) fn add(schemas: &mut Map<String, Value>) {
     schemas.insert("CloudEvent".to_owned(), choice(EVENT, events));
     let mut attributes = contracts::change_attributes();
     if let Some(properties) = attributes["properties"].as_object_mut() {
-        // Only changes in RabbitMQ have a trace context: see docs/decisions/0021-trace-contexts-are-not-stored.md.
+        // Only changes in RabbitMQ have a trace context: see docs/decisions/0022-trace-contexts-are-stored-while-traces-are-on.md.
         properties.retain(|name, _| !matches!(name.as_str(), "traceparent" | "tracestate"));
     }
     schemas.insert("ChangeAttributes".to_owned(), attributes);

@@ -15,6 +15,7 @@ use super::lanes::Watermark;
 use super::sources::Heard;
 use super::sweeps::RunCounts;
 use super::touches::{RenewOnlyWindow, Touches};
+use super::traces::EventTrace;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::{ClientKey, Entry, Event, EventKind, Refusal, Sweep};
@@ -32,6 +33,8 @@ pub struct Commit {
     pub accesses: Vec<Access>,
     /// New outcomes of packed touches, for the access log. Nothing else stores one.
     pub touch_outcomes: Vec<TouchOutcome>,
+    /// The trace contexts of new events. One that is stored stays as it is.
+    pub traces: Vec<EventTrace>,
     /// In the order of the changes. The adapters number the lines in this order.
     pub journal: Vec<Entry>,
     /// In key order.
@@ -61,6 +64,7 @@ impl Commit {
             && self.outcomes.is_empty()
             && self.accesses.is_empty()
             && self.touch_outcomes.is_empty()
+            && self.traces.is_empty()
             && self.journal.is_empty()
             && self.checkpoints.is_empty()
             && self.deadlines_set.is_empty()
@@ -79,6 +83,7 @@ impl Commit {
         let outcomes = self.outcomes.iter().map(|update| &update.key);
         let accesses = self.accesses.iter().map(|access| &access.client);
         let touch_outcomes = self.touch_outcomes.iter().map(|update| &update.key);
+        let traces = self.traces.iter().map(|trace| &trace.client);
         let journal = self.journal.iter().map(|entry| &entry.key);
         let checkpoints = self.checkpoints.iter().map(|write| &write.key);
         let set = self.deadlines_set.iter().map(|(key, ..)| key);
@@ -89,6 +94,7 @@ impl Commit {
             .chain(outcomes)
             .chain(accesses)
             .chain(touch_outcomes)
+            .chain(traces)
             .chain(journal)
             .chain(checkpoints)
             .chain(set)

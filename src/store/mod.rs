@@ -37,6 +37,7 @@ pub mod sqlite;
 mod statements;
 mod sweeps;
 mod touches;
+mod traces;
 mod transfer;
 mod upkeep;
 mod verification;
@@ -72,6 +73,7 @@ pub use sources::{EventCount, ExpectedSource, Heard, Sources};
 pub use statements::{Closing, ClosingClaim, ClosingStatus, Stated, Statements};
 pub use sweeps::{Due, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
+pub use traces::{EventTrace, TraceHeaders};
 pub use transfer::{
     Import, Kind, LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
     MovedClosing, MovedDeadLetter, MovedEndpoint, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay,

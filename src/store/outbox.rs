@@ -9,6 +9,7 @@ use super::Result;
 use super::actor::read_actor;
 use super::columns::{Both, KeyRow, Moment, RowId, json, read_optional_text, row};
 use super::event_id::EventId;
+use super::traces::TraceHeaders;
 use super::words::{read_cause, read_corrector};
 use crate::domain::change::ChangeText;
 use crate::domain::{Cause, Change, ClientKey, Corrector, Entry};
@@ -46,6 +47,9 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// The number of journal lines after the relay's cursor.
     async fn count_unpublished(&self) -> Result<i64>;
+
+    /// The trace contexts of the events that caused these lines, each with its line. Leaves out lines without one.
+    async fn event_traces(&self, lines: &[Cursor]) -> Result<Vec<(Cursor, TraceHeaders)>>;
 }
 
 /// A position in the journal: `(transaction, sequence number)`. SQLite has one writer, and leaves the transaction at 0.

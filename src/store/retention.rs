@@ -29,16 +29,19 @@ pub enum RetentionTarget {
     Accesses,
     /// Entries of the audit log, by their time.
     Audit,
+    /// Trace contexts of events, by the time at which the event was stored.
+    Traces,
 }
 
 impl RetentionTarget {
     /// One of each, with any parameters.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DeadLetters,
         Self::SweepRuns { keep: 0 },
         Self::Journal,
         Self::Accesses,
         Self::Audit,
+        Self::Traces,
     ];
 
     #[must_use]
@@ -49,6 +52,7 @@ impl RetentionTarget {
             Self::Journal => "journal",
             Self::Accesses => "accesses",
             Self::Audit => "audit_log",
+            Self::Traces => "event_traces",
         }
     }
 }

@@ -71,6 +71,11 @@ macro_rules! steps {
                 name: "workers",
                 sql: include_str!(concat!("migrations/", $folder, "/0007_workers.sql")),
             },
+            MigrationStep {
+                number: 8,
+                name: "event_traces",
+                sql: include_str!(concat!("migrations/", $folder, "/0008_event_traces.sql")),
+            },
         ]
     };
 }

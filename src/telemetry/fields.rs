@@ -122,6 +122,7 @@ const FIELDS: &[(&str, &str)] = &[
         "trace.id",
         "The trace that the message belongs to, from its `traceparent` or the request that sent it",
     ),
+    ("traces", "Trace contexts of events that were removed"),
     ("variable", "The environment variable"),
     ("warnings", "What is wrong with the data of the event"),
     ("why", "The reason, and what to do about it"),

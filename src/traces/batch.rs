@@ -8,6 +8,7 @@ use opentelemetry_sdk::trace::Span;
 
 use super::{PROCESS, Traces, below, messaging, propagated, remote};
 use crate::domain::Event;
+use crate::store::{EventTrace, TraceHeaders};
 use crate::wire::TraceContext;
 
 /// A message of a batch.
@@ -31,8 +32,8 @@ pub struct BatchTrace {
 pub struct Child(#[expect(dead_code, reason = "its drop ends the span")] Span);
 
 impl BatchTrace {
-    /// Begins the spans of a batch, and remembers the contexts of its events. `origin`: where the messages come from, as in a dead
-    /// letter. `request`: the span of the request that sent all of them; it is the parent of those whose sender names none.
+    /// Begins the spans of a batch. `origin`: where the messages come from, as in a dead letter. `request`: the span of the request
+    /// that sent all of them; it is the parent of those whose sender names none.
     #[must_use]
     pub fn begin(
         traces: &Arc<Traces>,
@@ -62,11 +63,7 @@ impl BatchTrace {
                     .with_links(vec![batch_link.clone()]),
                 event,
             );
-            let span = traces.span(builder, &below(Some(parent)));
-            traces
-                .contexts
-                .remember(&event.source, &event.id, propagated(span.span_context()));
-            Some(span)
+            Some(traces.span(builder, &below(Some(parent))))
         });
         let messages = messages.collect();
         Self {
@@ -83,6 +80,25 @@ impl BatchTrace {
         Child(self.traces.span(builder, &self.context))
     }
 
+    /// The contexts of these events, for whoever publishes their changes. Each event has its place in the batch.
+    #[must_use]
+    pub fn stored<'e>(&self, events: impl IntoIterator<Item = (usize, &'e Event)>) -> Vec<EventTrace> {
+        let stored = |(place, event): (usize, &Event)| {
+            let span = self.messages.get(place)?.as_ref()?;
+            let context = propagated(span.span_context());
+            Some(EventTrace {
+                client: event.key.clone(),
+                source: event.source.clone(),
+                id: event.id.clone(),
+                headers: TraceHeaders {
+                    traceparent: context.traceparent(),
+                    tracestate: context.state,
+                },
+            })
+        };
+        events.into_iter().filter_map(stored).collect()
+    }
+
     /// The batch is committed, with these outcomes.
     pub fn succeed(mut self, outcomes: impl Iterator<Item = &'static str>) {
         for (span, outcome) in self.messages.iter_mut().zip(outcomes) {
@@ -93,11 +109,20 @@ impl BatchTrace {
     }
 
     /// The batch is not committed, and its messages are tried again.
-    pub fn fail(self, error: &impl ToString) {
+    pub fn fail(mut self, error: &impl ToString) {
         self.context.span().set_status(Status::error(error.to_string()));
-        for mut span in self.messages.into_iter().flatten() {
+        for span in self.messages.iter_mut().flatten() {
             span.set_status(Status::error("the batch was not committed"));
         }
+    }
+}
+
+impl Drop for BatchTrace {
+    fn drop(&mut self) {
+        // The batch ends first.
+        self.context = Context::new();
+        let spans = std::mem::take(&mut self.messages).into_iter().flatten();
+        self.traces.large.end(spans.collect());
     }
 }
 

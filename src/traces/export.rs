@@ -1,10 +1,12 @@
 //! Sends spans to an OTLP endpoint over HTTP. Whatever the endpoint does, whoever makes a span does not wait: the queue is bounded,
 //! and what does not fit is dropped and counted.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use std::vec;
 
 use async_trait::async_trait;
 use opentelemetry::Context;
+use opentelemetry::trace::Span as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
@@ -24,6 +26,10 @@ use crate::config::TelemetrySettings;
 const QUEUE: usize = 8_192;
 /// How many spans are sent at once.
 const BATCH: usize = 512;
+/// The spans of a larger batch of messages end as there is room in the queue.
+const LARGE: usize = QUEUE / 2;
+/// How many large batches may wait for that.
+const LARGE_BATCHES: usize = 2;
 /// How long a span may wait for others.
 const DELAY: Duration = Duration::from_secs(1);
 /// How long a request may take.
@@ -80,9 +86,36 @@ impl SpanProcessor for Queue {
     }
 }
 
+/// Takes the spans of large batches of messages. They are in memory already, and the queue has no room for all of them at once.
+#[derive(Debug)]
+pub(super) struct LargeBatches(mpsc::Sender<LargeBatch>);
+
+#[derive(Debug)]
+struct LargeBatch {
+    spans: Vec<Span>,
+    ended_at: SystemTime,
+}
+
+impl LargeBatches {
+    /// Ends the spans of a batch of messages. Those of a large one are dropped and counted if other large ones wait, as far as they do
+    /// not fit the queue.
+    pub fn end(&self, mut spans: Vec<Span>) {
+        spans.retain(Span::is_recording);
+        if spans.len() > LARGE {
+            let ended_at = SystemTime::now();
+            // A batch that is not accepted is dropped, which ends its spans.
+            let _ = self.0.try_send(LargeBatch { spans, ended_at });
+        }
+    }
+}
+
 /// Sends the spans of the queue.
 pub struct Export {
     spans: mpsc::Receiver<SpanData>,
+    large: mpsc::Receiver<LargeBatch>,
+    /// The rest of a large batch, and when it ended.
+    rest: vec::IntoIter<Span>,
+    rest_ended_at: SystemTime,
     exporter: SpanExporter,
     endpoint: String,
     /// A batch that was being sent at the stop request.
@@ -129,7 +162,7 @@ pub(super) fn open(
     url: &Url,
     settings: &TelemetrySettings,
     resource: &Resource,
-) -> Result<(Queue, Export), ExportError> {
+) -> Result<(Queue, LargeBatches, Export), ExportError> {
     // reqwest uses the default of the process. Another part may have set the same one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let inner = reqwest::Client::builder()
@@ -154,14 +187,18 @@ pub(super) fn open(
         .build()?;
     exporter.set_resource(resource);
     let (queue, spans) = mpsc::channel(QUEUE);
+    let (large_batches, large) = mpsc::channel(LARGE_BATCHES);
     let export = Export {
         spans,
+        large,
+        rest: Vec::new().into_iter(),
+        rest_ended_at: SystemTime::UNIX_EPOCH,
         exporter,
         endpoint: url.origin().ascii_serialization(),
         left: Vec::new(),
         failing_since: None,
     };
-    Ok((Queue(queue), export))
+    Ok((Queue(queue), LargeBatches(large_batches), export))
 }
 
 impl Export {
@@ -181,7 +218,7 @@ impl Export {
 
     /// The next batch. None: on a stop request.
     async fn next(&mut self, stop: &CancellationToken) -> Option<Vec<SpanData>> {
-        let first = stop.run_until_cancelled(self.spans.recv()).await??;
+        let first = stop.run_until_cancelled(self.first()).await??;
         let mut batch = vec![first];
         let fill = async {
             loop {
@@ -198,9 +235,40 @@ impl Export {
         Some(batch)
     }
 
+    /// The next span. None: nobody makes spans any more.
+    async fn first(&mut self) -> Option<SpanData> {
+        loop {
+            self.end_rest();
+            tokio::select! {
+                span = self.spans.recv() => return span,
+                Some(batch) = self.large.recv(), if self.rest.as_slice().is_empty() => self.take(batch),
+            }
+        }
+    }
+
+    fn take(&mut self, batch: LargeBatch) {
+        self.rest = batch.spans.into_iter();
+        self.rest_ended_at = batch.ended_at;
+    }
+
+    /// Ends as many spans of a large batch as are sent at once, if the queue has room for them.
+    fn end_rest(&mut self) {
+        if self.spans.len() + BATCH <= QUEUE {
+            for mut span in self.rest.by_ref().take(BATCH) {
+                span.end_with_timestamp(self.rest_ended_at);
+            }
+        }
+    }
+
     async fn flush(&mut self) {
         // A clone of the tracer may live on: only what is here now is sent.
         loop {
+            if self.rest.as_slice().is_empty()
+                && let Ok(batch) = self.large.try_recv()
+            {
+                self.take(batch);
+            }
+            self.end_rest();
             let mut batch = std::mem::take(&mut self.left);
             while batch.len() < BATCH
                 && let Ok(next) = self.spans.try_recv()

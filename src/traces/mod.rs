@@ -1,12 +1,12 @@
 //! Traces: spans by OpenTelemetry's conventions for messaging and HTTP, sent over OTLP. Without an endpoint there is no [`Traces`],
-//! and nothing is read, made or remembered for an event.
+//! and nothing is read, made or stored for an event.
 //!
 //! A batch of messages is a span that links the spans of their senders. A message with a trace context also has a span of its own,
-//! in the trace of its sender; publishing the changes that it causes continues that trace. A request that sends events is a span in
-//! the trace of its sender, and the parent of everything else that it causes.
+//! in the trace of its sender. The store has the context of that span, so that the worker that publishes the changes of the event
+//! continues the trace. A request that sends events is a span in the trace of its sender, and the parent of everything else that it
+//! causes.
 
 mod batch;
-mod contexts;
 mod export;
 mod publication;
 mod request;
@@ -29,16 +29,16 @@ pub use request::{Request, Serving};
 
 use crate::config::TelemetrySettings;
 use crate::wire::TraceContext;
-use contexts::Contexts;
+use export::LargeBatches;
 
 /// The most messages that the span of a batch links.
 const MOST_LINKS: u32 = 1_024;
 
-/// Makes spans, and remembers the trace contexts of events until their changes are published.
+/// Makes spans.
 #[derive(Debug)]
 pub struct Traces {
     tracer: SdkTracer,
-    contexts: Contexts,
+    large: LargeBatches,
 }
 
 impl Traces {
@@ -54,7 +54,7 @@ impl Traces {
             .with_service_name(settings.service_name.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let (queue, export) = export::open(url, settings, &resource)?;
+        let (queue, large, export) = export::open(url, settings, &resource)?;
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler::sampler(settings.sampling_ratio))
             .with_resource(resource)
@@ -63,7 +63,7 @@ impl Traces {
             .build();
         let traces = Self {
             tracer: provider.tracer("tenure"),
-            contexts: Contexts::default(),
+            large,
         };
         Ok(Some((Arc::new(traces), export)))
     }

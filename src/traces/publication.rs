@@ -5,7 +5,6 @@ use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
 
 use super::{PUBLISH, Traces, below, messaging, propagated};
-use crate::domain::Cause;
 use crate::store::Recorded;
 use crate::wire::{self, TraceContext};
 
@@ -17,13 +16,9 @@ pub struct Publication {
 }
 
 impl Traces {
-    /// Begins to publish a line of the journal. None: no event caused it, or this process does not know its trace context.
+    /// Begins to publish a line of the journal. `event`: the context of the event that caused it.
     #[must_use]
-    pub fn publish(&self, exchange: &str, epoch: i64, line: &Recorded) -> Option<Publication> {
-        let Cause::Event { source, id, .. } = &line.entry.cause else {
-            return None;
-        };
-        let event = self.contexts.of(source, id)?;
+    pub fn publish(&self, exchange: &str, epoch: i64, line: &Recorded, event: &TraceContext) -> Publication {
         let kind = line.entry.change.kind().as_str();
         let id = wire::change_id(epoch, line);
         let mut builder = messaging(SpanKind::Producer, PUBLISH, "rabbitmq", exchange);
@@ -34,9 +29,9 @@ impl Traces {
             KeyValue::new("cloudevents.event_type", kind),
             KeyValue::new("cloudevents.event_subject", line.entry.key.to_string()),
         ]);
-        let span = self.span(builder, &below(Some(&event)));
+        let span = self.span(builder, &below(Some(event)));
         let context = propagated(span.span_context());
-        Some(Publication { span, context })
+        Publication { span, context }
     }
 }
 

@@ -9,6 +9,7 @@ mod sources;
 mod store;
 mod supervise;
 mod systemd;
+mod traces;
 mod webhooks;
 
 use std::future::ready;
@@ -35,7 +36,7 @@ use crate::scheduler::{Retention, Scheduler};
 use crate::signals;
 use crate::store::Store;
 use crate::telemetry;
-use crate::traces::{self, Traces};
+use crate::traces::{Traces, declare_counters as declare_trace_counters};
 use presence::Presence;
 use supervise::Supervisor;
 
@@ -175,7 +176,7 @@ impl Worker {
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
         declare_counters();
-        traces::declare_counters();
+        declare_trace_counters();
         ::metrics::gauge!("tenure_policy_held_back").set(0);
         let api = Api::new(&settings.http, settings.events, metrics.clone());
         if settings.http.console {
@@ -232,6 +233,7 @@ impl Worker {
         self.start_policy(&engine);
         self.start_clock(&engine);
         self.watch_sources(&engine);
+        self.prune_traces(&engine);
         self.start_webhooks(&engine);
         self.probe(&engine);
         self.record(&engine, &name);
@@ -353,6 +355,18 @@ impl Worker {
         let watched = engine.clone();
         self.supervisor.spawn("sources", |stop| async move {
             sources::watch(watched, stop).await;
+            Ok(())
+        });
+    }
+
+    /// While traces are off, retention removes what is left of them.
+    fn prune_traces(&mut self, engine: &Arc<Engine>) {
+        if self.tracing.is_none() {
+            return;
+        }
+        let (engine, chunk) = (engine.clone(), self.settings.retention.chunk);
+        self.supervisor.spawn("traces", move |stop| async move {
+            traces::prune(engine, chunk, stop).await;
             Ok(())
         });
     }

@@ -19,8 +19,8 @@ use tenure::store::{
     ListPosition, Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement,
     Published, Record, Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention,
     RetentionTarget, RunCounts, RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
-    Verification, Webhooks, WorkerRecord, Workers,
+    StoreClock, StoreError, Stored, SweepRun, Sweeps, TraceHeaders, Transactions, Transfer, Unpublished,
+    Upkeep, Verification, Webhooks, WorkerRecord, Workers,
 };
 use tokio::sync::mpsc;
 
@@ -297,6 +297,7 @@ delegate! {
         begin_epoch(above: i64) -> i64;
         oldest_unpublished() -> Option<(Cursor, DateTime<Utc>)>;
         count_unpublished() -> i64;
+        event_traces(lines: &[Cursor]) -> Vec<(Cursor, TraceHeaders)>;
     }
     PolicyHistory {
         policies() -> Vec<(DateTime<Utc>, Policy)>;

@@ -2,7 +2,7 @@
 //! is read, and is then stored as a dead letter with the bytes and headers that were sent.
 
 use crate::domain::Event;
-use crate::store::DeadLetter;
+use crate::store::{DeadLetter, EventTrace};
 use crate::traces::{BatchTrace, Child};
 use crate::wire::{self, TraceContext};
 
@@ -52,6 +52,11 @@ impl Originals<'_> {
     /// Begins a span of work for the whole batch.
     pub fn span(&self, name: &'static str) -> Option<Child> {
         self.trace.map(|trace| trace.child(name))
+    }
+
+    /// The trace contexts of these events, each with its place in the batch. Empty: traces are off.
+    pub fn traces<'e>(&self, events: impl IntoIterator<Item = (usize, &'e Event)>) -> Vec<EventTrace> {
+        self.trace.map(|trace| trace.stored(events)).unwrap_or_default()
     }
 
     /// The message of an event as a dead letter.

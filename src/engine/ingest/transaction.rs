@@ -123,6 +123,7 @@ impl Engine {
             mut ingested,
         } = NewEvents::of(part, &known);
         let accesses = self.new_accesses(&events);
+        let traces = transaction.originals.traces(places.iter().copied().zip(&events));
         let planned = self
             .plan_events(batch, stored, events, &context, transaction.alone)
             .await?;
@@ -137,6 +138,7 @@ impl Engine {
             }
         };
         commit.accesses = accesses;
+        commit.traces = traces;
         if self.access_log().is_none() {
             commit.touch_outcomes.clear();
         }

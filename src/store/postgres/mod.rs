@@ -42,6 +42,7 @@ mod suitable;
 mod sweeps;
 mod tables;
 mod touches;
+mod traces;
 mod transfer;
 mod upkeep;
 mod verification;

@@ -157,7 +157,13 @@ fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let lines = commit.journal.iter().flat_map(line_events);
     let lines = lines.map(|(source, _)| source);
     let accesses = commit.accesses.iter().map(|access| &*access.source);
-    logged.chain(updated).chain(lines).chain(accesses).collect()
+    let traces = commit.traces.iter().map(|trace| &*trace.source);
+    logged
+        .chain(updated)
+        .chain(lines)
+        .chain(accesses)
+        .chain(traces)
+        .collect()
 }
 
 /// Adds the words of this program that are missing. A conflict would use up a number, so none is provoked.

@@ -10,10 +10,10 @@ use sqlx::PgConnection;
 use super::lead::RELAY;
 use super::lines::line;
 use super::numbering::is_numbered;
-use super::{PostgresStore, numbering, servers};
+use super::{PostgresStore, numbering, servers, traces};
 use crate::store::columns::{Both, KeyRow};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
+use crate::store::{Cursor, Outbox, Published, Result, StoreError, TraceHeaders, Unpublished};
 
 #[async_trait]
 impl Outbox for PostgresStore {
@@ -121,6 +121,10 @@ impl Outbox for PostgresStore {
             Ok(backlog)
         })
         .await
+    }
+
+    async fn event_traces(&self, lines: &[Cursor]) -> Result<Vec<(Cursor, TraceHeaders)>> {
+        self.in_time(traces::of_lines(&self.pool, lines)).await
     }
 }
 

@@ -61,6 +61,12 @@ impl Retention for PostgresStore {
                         .fetch_one(&self.pool)
                         .await?
                 }
+                RetentionTarget::Traces => {
+                    sqlx::query_scalar("select count(*) from event_traces where received_at < $1")
+                        .bind(before)
+                        .fetch_one(&self.pool)
+                        .await?
+                }
             };
             Ok(u64::try_from(count).unwrap_or(0))
         })
@@ -75,6 +81,7 @@ impl Retention for PostgresStore {
                 RetentionTarget::Journal => journal(&self.pool, before, limit).await,
                 RetentionTarget::Accesses => accesses(&self.pool, before, limit).await,
                 RetentionTarget::Audit => audit_log(&self.pool, before, limit).await,
+                RetentionTarget::Traces => event_traces(&self.pool, before, limit).await,
             }
         })
         .await
@@ -148,6 +155,24 @@ async fn accesses(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<
              select ctid from accesses
              where time < $1
              order by time
+             limit $2
+             for update skip locked
+         ))",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn event_traces(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from event_traces
+         where ctid = any (array(
+             select ctid from event_traces
+             where received_at < $1
+             order by received_at
              limit $2
              for update skip locked
          ))",

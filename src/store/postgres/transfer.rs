@@ -67,7 +67,7 @@ async fn mark(connection: &mut PgConnection, migrations: &Migrations, mark: Impo
     sqlx::query(
         "truncate events, accesses, access_log_since, journal, touch_runs, touches, deadlines, checkpoints, clients, client_keys, sources, policies,
                   deadline_backfill, closings, statement_days, sweep_runs, sweep_chunks, sweep_halts, lanes, expected_sources, clock, dead_letters, webhook_endpoints,
-                  audit_log, browser_sessions
+                  audit_log, browser_sessions, event_traces
          restart identity",
     )
     .execute(&mut *connection)

@@ -10,7 +10,9 @@ use sqlx::PgConnection;
 use super::batch::Held;
 use super::numbers::Numbers;
 use super::session::Session;
-use super::{accesses, checkpoints, client_writes, dead_letters, lanes, numbers, sources, sweeps, touches};
+use super::{
+    accesses, checkpoints, client_writes, dead_letters, lanes, numbers, sources, sweeps, touches, traces,
+};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -62,6 +64,11 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     for part in commit.touch_outcomes.chunks(ROWS) {
         step!(session, |connection| accesses::touch_outcomes(
             connection, part, &numbers, held
+        ));
+    }
+    for part in commit.traces.chunks(ROWS) {
+        step!(session, |connection| traces::write(
+            connection, part, &numbers, held, at
         ));
     }
     for part in commit.journal.chunks(ROWS) {

@@ -40,6 +40,7 @@ mod statements;
 mod sweeps;
 mod tables;
 mod touches;
+mod traces;
 mod transfer;
 mod turn;
 mod upkeep;

@@ -235,9 +235,11 @@ fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let outcomes = commit.outcomes.iter().map(|update| &*update.source);
     let lines = commit.journal.iter().flat_map(line_events);
     let accesses = commit.accesses.iter().map(|access| &*access.source);
+    let traces = commit.traces.iter().map(|trace| &*trace.source);
     events
         .chain(outcomes)
         .chain(accesses)
+        .chain(traces)
         .chain(lines.map(|(source, _)| source))
         .collect()
 }

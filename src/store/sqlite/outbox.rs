@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
 use super::lines::{line, words_of_line};
-use super::{SqliteStore, micros};
+use super::{SqliteStore, micros, traces};
 use crate::store::columns::{Both, KeyRow};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
+use crate::store::{Cursor, Outbox, Published, Result, StoreError, TraceHeaders, Unpublished};
 
 #[async_trait]
 impl Outbox for SqliteStore {
@@ -83,6 +83,11 @@ impl Outbox for SqliteStore {
         .fetch_one(&self.readers)
         .await?;
         Ok(backlog)
+    }
+
+    async fn event_traces(&self, lines: &[Cursor]) -> Result<Vec<(Cursor, TraceHeaders)>> {
+        let mut reader = self.readers.acquire().await?;
+        traces::of_lines(&mut reader, lines).await
     }
 }
 

@@ -60,6 +60,12 @@ impl Retention for SqliteStore {
                     .fetch_one(&self.readers)
                     .await?
             }
+            RetentionTarget::Traces => {
+                sqlx::query_scalar("select count(*) from event_traces where received_at < ?1")
+                    .bind(micros(before))
+                    .fetch_one(&self.readers)
+                    .await?
+            }
         };
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -72,6 +78,7 @@ impl Retention for SqliteStore {
                 RetentionTarget::Journal => journal(&self.writer, before, limit).await,
                 RetentionTarget::Accesses => accesses(&self.writer, before, limit).await,
                 RetentionTarget::Audit => audit_log(&self.writer, before, limit).await,
+                RetentionTarget::Traces => event_traces(&self.writer, before, limit).await,
             }
         })
         .await
@@ -142,6 +149,23 @@ async fn accesses(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Res
              select client, time, source, id from accesses
              where time < ?1
              order by time
+             limit ?2
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
+    .execute(writer)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn event_traces(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from event_traces
+         where (client, source, id) in (
+             select client, source, id from event_traces
+             where received_at < ?1
+             order by received_at
              limit ?2
          )",
     )

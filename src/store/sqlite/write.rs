@@ -10,7 +10,7 @@ use super::batch::Held;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
 use super::{
-    accesses, checkpoints, client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches,
+    accesses, checkpoints, client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches, traces,
 };
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
 use crate::store::actor::actor_text;
@@ -37,6 +37,7 @@ pub(super) async fn all(
     outcomes(connection, &commit.outcomes, numbers).await?;
     accesses::write(connection, &commit.accesses, numbers).await?;
     accesses::touch_outcomes(connection, &commit.touch_outcomes, numbers).await?;
+    traces::write(connection, &commit.traces, numbers, at).await?;
     journal(connection, &commit.journal, numbers, at).await?;
     checkpoints::write(connection, &commit.checkpoints, numbers).await?;
     clear_deadlines(connection, &commit.deadlines_cleared, numbers).await?;

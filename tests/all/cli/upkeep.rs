@@ -203,7 +203,7 @@ fn prune_with_dry_run_only_counts() {
     assert_eq!(
         tenure.json(&["prune", "--dry-run"]),
         [
-            json!({ "dry_run": true, "dead_letters": 1, "sweep_runs": 0, "journal": 0, "accesses": 0, "audit": 0, "stopped": false })
+            json!({ "dry_run": true, "dead_letters": 1, "sweep_runs": 0, "journal": 0, "accesses": 0, "audit": 0, "traces": 0, "stopped": false })
         ]
     );
     assert_eq!(
@@ -213,7 +213,7 @@ fn prune_with_dry_run_only_counts() {
     );
     assert_eq!(
         tenure.ok(&["prune"]),
-        "removed 1 dead letter, 0 sweep runs, 0 journal lines, 0 entries of the access log, 0 entries of the audit log\n"
+        "removed 1 dead letter, 0 sweep runs, 0 journal lines, 0 entries of the access log, 0 entries of the audit log, 0 trace contexts\n"
     );
     assert_eq!(each(&tenure.json(&["dead", "list"]), "id"), ["2"]);
 }

@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod traces;
 mod traces_of_requests;
+mod traces_of_workers;
 
 use serde_json::{Value, json};
 

@@ -91,11 +91,11 @@ pub fn header(headers: &FieldTable, name: &str) -> Option<String> {
     }
 }
 
-fn count(worker: &Running, outcome: &str) -> f64 {
+pub fn count(worker: &Running, outcome: &str) -> f64 {
     worker.metric(&format!("tenure_trace_spans_total{{outcome=\"{outcome}\"}}"))
 }
 
-fn is_named(span: &Span) -> bool {
+pub fn is_named(span: &Span) -> bool {
     attribute(&span.attributes, "cloudevents.event_type").as_deref() == Some("client.named")
 }
 

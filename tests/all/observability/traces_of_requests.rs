@@ -1,5 +1,6 @@
 //! Traces of requests that send events over HTTP, and where their spans are sent.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -12,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::collector::{Collector, attribute};
 use super::event;
-use super::traces::{STRUCTURED, assert_attributes, consume, header, hex, is_of_event, sender};
+use super::traces::{STRUCTURED, assert_attributes, consume, count, header, hex, is_of_event, sender};
 use crate::support::site::Site;
 use crate::support::tenure::Tenure;
 
@@ -230,6 +231,31 @@ fn the_span_of_a_request_has_its_status_and_only_a_fault_of_the_server_is_an_err
     // Requests that only read have no spans.
     let received = collector.received();
     assert!(received.spans.iter().all(|span| !span.name.contains("GET")));
+    assert!(worker.stop().success());
+}
+
+/// The spans of its events end at once, and are more than the queue has room for.
+#[test]
+fn no_span_of_a_large_batch_is_lost() {
+    const EVENTS: usize = 9_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = Collector::start();
+    let url = collector.url();
+    let settings = [
+        ("TENURE_TELEMETRY__OTLP_ENDPOINT", &*url),
+        ("TENURE_HTTP__TIMEOUT", "5m"),
+    ];
+    let worker = Tenure::new(folder.path(), &settings).run();
+    let events: Vec<Value> = (0..EVENTS).map(|n| named(&n.to_string())).collect();
+    let (status, answer) = worker.post("/v1/events", BATCH, &json!(events).to_string());
+    assert_eq!(status, 200, "{answer}");
+    let ids = || -> BTreeSet<String> {
+        let spans = collector.spans(PROCESS).into_iter();
+        let ids = spans.filter_map(|span| attribute(&span.attributes, "messaging.message.id"));
+        ids.collect()
+    };
+    worker.wait_until("exported", || ids().len() == EVENTS);
+    assert!(count(&worker, "dropped").total_cmp(&0.0).is_eq());
     assert!(worker.stop().success());
 }
 

@@ -24,6 +24,7 @@ mod sources;
 mod sqlite;
 mod statements;
 mod sweeps;
+mod traces;
 mod transactions;
 mod webhooks;
 mod workers;
@@ -294,6 +295,9 @@ conformance! {
         old_journal_lines_are_pruned_once_published,
         old_entries_of_the_access_log_are_pruned,
         two_workers_prune_each_row_once;
+    traces:
+        a_line_has_the_trace_context_of_the_event_that_caused_it,
+        old_trace_contexts_are_pruned;
     transactions:
         a_dropped_batch_leaves_no_trace,
         a_conflict_leaves_no_trace,
