@@ -15,7 +15,7 @@ pub struct TelemetrySettings {
     pub headers: Vec<(String, Secret)>,
     /// The name of this service in traces.
     pub service_name: String,
-    /// The fraction of the traces that begin here that are recorded, 0 to 1.
+    /// The fraction of the traces that begin here that are recorded, 0 to 1. For others, their senders decide.
     pub sampling_ratio: f64,
 }
 

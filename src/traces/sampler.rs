@@ -4,8 +4,9 @@ use opentelemetry::trace::{Link, SpanKind, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-/// A span with a parent is recorded if its parent is. Of the others, this fraction of traces is, and every batch with a
-/// message whose sender records its trace: the span of a batch has links in place of a parent.
+/// OpenTelemetry's `parentbased_traceidratio`, except for batches: a span with a parent is recorded if its parent is. Of the others,
+/// this fraction of traces is, and every batch with a message whose sender records its trace: the span of a batch has links in place
+/// of a parent.
 pub(super) fn sampler(ratio: f64) -> Sampler {
     Sampler::ParentBased(Box::new(LinkBased(Sampler::TraceIdRatioBased(ratio))))
 }
