@@ -24,6 +24,9 @@ const POSTGRES: [&str; 7] = [
     "checkpoint_timeout=15min",
 ];
 
+/// The sections of settings that may be tried.
+const TRIED: [&str; 2] = ["TENURE_BROKER__", "TENURE_TELEMETRY__"];
+
 /// The servers.
 pub struct Environment {
     pub postgres: Postgres,
@@ -157,9 +160,9 @@ impl Environment {
             ("TENURE_SWEEPS__TERMINATED_CLEANUP__ENABLED", "false"),
             ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
         ];
-        // Pass the broker settings of the environment on, to try others.
+        // Pass some settings of the environment on, to try others.
         let tried: Vec<(String, String)> = std::env::vars()
-            .filter(|(name, _)| name.starts_with("TENURE_BROKER__"))
+            .filter(|(name, _)| TRIED.iter().any(|section| name.starts_with(section)))
             .collect();
         let tried: Vec<(&str, &str)> = tried
             .iter()

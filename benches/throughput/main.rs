@@ -5,6 +5,9 @@
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
 //!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
 //!     cargo bench --bench throughput -- --postgres wal_compression=lz4 growth          with another setting of PostgreSQL
+//!     TENURE_TELEMETRY__OTLP_ENDPOINT=http://127.0.0.1:4318 cargo bench --bench throughput -- tenure    with traces, to a collector
+//!
+//! With traces, each message belongs to a recorded trace of its own.
 //!
 //! `growth` and `growth-most` (ten million clients) take long, so they run only when named.
 //!

@@ -18,6 +18,8 @@ pub struct Message {
     /// The event's type.
     pub routing_key: &'static str,
     pub subject: String,
+    /// A trace of its own, if the workers send traces.
+    pub traceparent: Option<String>,
     /// CloudEvents in structured mode.
     pub body: Vec<u8>,
 }
@@ -28,6 +30,13 @@ impl Message {
             id: event.id.clone(),
             routing_key: event.kind.type_name(),
             subject: event.key.to_string(),
+            traceparent: is_traced().then(|| {
+                format!(
+                    "00-{:032x}-{:016x}-01",
+                    rand::random::<u128>() | 1,
+                    rand::random::<u64>() | 1
+                )
+            }),
             body: wire::event(event),
         }
     }
@@ -39,6 +48,12 @@ impl Message {
             topology::HASHED_HEADER.into(),
             AMQPValue::LongString(self.subject.as_str().into()),
         );
+        if let Some(parent) = &self.traceparent {
+            headers.insert(
+                wire::TRACEPARENT.into(),
+                AMQPValue::LongString(parent.as_str().into()),
+            );
+        }
         BasicProperties::default()
             .with_content_type(wire::STRUCTURED.into())
             .with_delivery_mode(PERSISTENT)
@@ -46,6 +61,10 @@ impl Message {
             .with_message_id((&*self.id).into())
             .with_headers(headers)
     }
+}
+
+fn is_traced() -> bool {
+    std::env::var_os("TENURE_TELEMETRY__OTLP_ENDPOINT").is_some()
 }
 
 /// Encodes all events.
