@@ -1,9 +1,9 @@
 //! `[[http.tokens]]` and its shorthand `http.token`: who may call the HTTP API and the console, and what each may do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use config::{Value, ValueKind};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::error::SettingsError;
 use super::reader::Reader;
 use super::secret::Secret;
-use crate::domain::id::{check_id, clip};
+use crate::domain::id::{IdError, check_id, clip};
 
 /// The name of the token of `http.token`.
 pub const DEFAULT_TOKEN: &str = "default";
@@ -111,6 +111,41 @@ pub struct AccessToken {
     pub partners: Partners,
 }
 
+/// What a token should have been.
+#[derive(Debug, thiserror::Error)]
+enum ExpectedToken {
+    #[error("at most {MOST} tokens")]
+    Fewer,
+    #[error("names that occur once (`{0}` occurs twice; `http.token` has the name `{DEFAULT_TOKEN}`)")]
+    OtherName(Arc<str>),
+    #[error("tokens that are all different (`{0}` and `{1}` have the same)")]
+    OtherSecret(Arc<str>, Arc<str>),
+    #[error("the keys {known} (`{0}` is unknown)", known = KEYS.join(", "))]
+    KnownKeys(String),
+    #[error("a name ({0})")]
+    Name(#[source] IdError),
+    #[error("a string as `{0}`")]
+    Text(&'static str),
+    #[error("a list of strings as `{0}`")]
+    Texts(&'static str),
+    #[error("either `token` or `token_file`, not both,")]
+    OneSecret,
+    #[error("`token` or `token_file`")]
+    Secret,
+    #[error("a token of at least {SHORTEST} {VISIBLE}")]
+    LongerSecret,
+    #[error("the path of a file that contains {VISIBLE}")]
+    VisibleFile,
+    #[error("the path of a readable file ({0})")]
+    ReadableFile(#[from] io::Error),
+    #[error("a list of at least one of {} as `scopes`", Scope::ALL.map(|scope| format!("\"{scope}\"")).join(", "))]
+    Scopes,
+    #[error("at least one partner as `partners`, or no `partners` for all,")]
+    Partner,
+    #[error("ids as `partners` ({0})")]
+    PartnerIds(#[source] IdError),
+}
+
 /// All tokens, that of `http.token` first. Empty: no authentication.
 pub(super) fn read(from: &Reader) -> Result<Vec<AccessToken>, SettingsError> {
     let mut tokens = Vec::new();
@@ -131,38 +166,32 @@ pub(super) fn read(from: &Reader) -> Result<Vec<AccessToken>, SettingsError> {
     };
     let tables = from.tables(key).ok_or_else(expected)?;
     for (number, table) in (1..).zip(&tables) {
-        let read = token(table).map_err(|reason| {
+        let read = token(table).map_err(|expected| {
             let name = text(table, "name")
                 .ok()
                 .flatten()
                 .map(|name| format!(" `{}`", clip(&name)));
             let name = name.unwrap_or_default();
-            from.invalid(key, &format!("{reason} in token {number}{name}"))
+            from.invalid(key, &format!("{expected} in token {number}{name}"))
         })?;
         tokens.push(read);
     }
-    check_all(&tokens).map_err(|reason| from.invalid(key, &reason))?;
+    check_all(&tokens).map_err(|expected| from.invalid(key, &expected.to_string()))?;
     Ok(tokens)
 }
 
-fn check_all(tokens: &[AccessToken]) -> Result<(), String> {
+fn check_all(tokens: &[AccessToken]) -> Result<(), ExpectedToken> {
     if tokens.len() > MOST {
-        return Err(format!("at most {MOST} tokens"));
+        return Err(ExpectedToken::Fewer);
     }
     let mut names = BTreeSet::new();
     let mut secrets = BTreeMap::new();
     for token in tokens {
         if !names.insert(token.name.as_ref()) {
-            return Err(format!(
-                "names that occur once (`{}` occurs twice; `http.token` has the name `{DEFAULT_TOKEN}`)",
-                token.name
-            ));
+            return Err(ExpectedToken::OtherName(token.name.clone()));
         }
         if let Some(first) = secrets.insert(token.secret.reveal(), &token.name) {
-            return Err(format!(
-                "tokens that are all different (`{first}` and `{}` have the same)",
-                token.name
-            ));
+            return Err(ExpectedToken::OtherSecret(first.clone(), token.name.clone()));
         }
     }
     Ok(())
@@ -170,17 +199,12 @@ fn check_all(tokens: &[AccessToken]) -> Result<(), String> {
 
 type Table = config::Map<String, Value>;
 
-/// The token of a table, or what was expected instead.
-fn token(table: &Table) -> Result<AccessToken, String> {
+fn token(table: &Table) -> Result<AccessToken, ExpectedToken> {
     if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(format!(
-            "the keys {} (`{}` is unknown)",
-            KEYS.join(", "),
-            clip(unknown)
-        ));
+        return Err(ExpectedToken::KnownKeys(clip(unknown)));
     }
     let name = text(table, "name")?.unwrap_or_default();
-    check_id("name", &name).map_err(|reason| format!("a name ({reason})"))?;
+    check_id("name", &name).map_err(ExpectedToken::Name)?;
     Ok(AccessToken {
         name: name.into(),
         secret: secret(table)?,
@@ -189,68 +213,65 @@ fn token(table: &Table) -> Result<AccessToken, String> {
     })
 }
 
-fn text(table: &Table, key: &str) -> Result<Option<String>, String> {
+fn text(table: &Table, key: &'static str) -> Result<Option<String>, ExpectedToken> {
     match table.get(key).map(|value| &value.kind) {
         None => Ok(None),
         Some(ValueKind::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("a string as `{key}`")),
+        Some(_) => Err(ExpectedToken::Text(key)),
     }
 }
 
 /// A list of strings. None: there is no such key.
-fn texts(table: &Table, key: &str) -> Result<Option<Vec<String>>, String> {
-    let expected = || format!("a list of strings as `{key}`");
+fn texts(table: &Table, key: &'static str) -> Result<Option<Vec<String>>, ExpectedToken> {
     match table.get(key).map(|value| &value.kind) {
         None => Ok(None),
         Some(ValueKind::Array(values)) => values
             .iter()
             .map(|value| match &value.kind {
                 ValueKind::String(text) => Ok(text.clone()),
-                _ => Err(expected()),
+                _ => Err(ExpectedToken::Texts(key)),
             })
             .collect::<Result<_, _>>()
             .map(Some),
-        Some(_) => Err(expected()),
+        Some(_) => Err(ExpectedToken::Texts(key)),
     }
 }
 
-fn secret(table: &Table) -> Result<Secret, String> {
+fn secret(table: &Table) -> Result<Secret, ExpectedToken> {
     let token = text(table, "token")?.filter(|token| !token.is_empty());
     let path = text(table, "token_file")?.filter(|path| !path.is_empty());
     let token = match (token, path) {
         (Some(token), None) => token,
         (None, Some(path)) => read_file(Path::new(&path))?,
-        (Some(_), Some(_)) => return Err("either `token` or `token_file`, not both,".to_owned()),
-        (None, None) => return Err("`token` or `token_file`".to_owned()),
+        (Some(_), Some(_)) => return Err(ExpectedToken::OneSecret),
+        (None, None) => return Err(ExpectedToken::Secret),
     };
     if token.len() < SHORTEST || !is_visible(&token) {
-        return Err(format!("a token of at least {SHORTEST} {VISIBLE}"));
+        return Err(ExpectedToken::LongerSecret);
     }
     Ok(Secret::new(token))
 }
 
-fn scopes(table: &Table) -> Result<Scopes, String> {
-    let expected = || {
-        let names = Scope::ALL.map(|scope| format!("\"{scope}\""));
-        format!("a list of at least one of {} as `scopes`", names.join(", "))
-    };
-    let names = texts(table, "scopes")?.ok_or_else(expected)?;
+fn scopes(table: &Table) -> Result<Scopes, ExpectedToken> {
+    let names = texts(table, "scopes")?.ok_or(ExpectedToken::Scopes)?;
     let scope = |name: &String| Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
     let scopes: Option<Vec<Scope>> = names.iter().map(scope).collect();
-    let scopes = scopes.filter(|scopes| !scopes.is_empty()).ok_or_else(expected)?;
+    let scopes = scopes
+        .filter(|scopes| !scopes.is_empty())
+        .ok_or(ExpectedToken::Scopes)?;
     Ok(scopes.into_iter().collect())
 }
 
 /// An empty list is rejected: it could be read as all partners or as none.
-fn partners(table: &Table) -> Result<Partners, String> {
+fn partners(table: &Table) -> Result<Partners, ExpectedToken> {
     let Some(partners) = texts(table, "partners")? else {
         return Ok(Partners::All);
     };
     if partners.is_empty() {
-        return Err("at least one partner as `partners`, or no `partners` for all,".to_owned());
+        return Err(ExpectedToken::Partner);
     }
     for partner in &partners {
-        check_id("partner", partner).map_err(|reason| format!("ids as `partners` ({reason})"))?;
+        check_id("partner", partner).map_err(ExpectedToken::PartnerIds)?;
     }
     Ok(Partners::Only(Arc::new(partners.into_iter().collect())))
 }
@@ -272,16 +293,16 @@ fn default_token(from: &Reader, key: &str, file_key: &str) -> Result<Option<Secr
     }
     match read_file(Path::new(&path)) {
         Ok(token) => Ok(Some(Secret::new(token))),
-        Err(expected) => Err(from.invalid(file_key, &expected)),
+        Err(expected) => Err(from.invalid(file_key, &expected.to_string())),
     }
 }
 
 /// The token in a file, without the white space around it.
-fn read_file(path: &Path) -> Result<String, String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if is_visible(text.trim()) => Ok(text.trim().to_owned()),
-        Ok(_) => Err(format!("the path of a file that contains {VISIBLE}")),
-        Err(error) => Err(format!("the path of a readable file ({error})")),
+fn read_file(path: &Path) -> Result<String, ExpectedToken> {
+    let text = std::fs::read_to_string(path)?;
+    match text.trim() {
+        token if is_visible(token) => Ok(token.to_owned()),
+        _ => Err(ExpectedToken::VisibleFile),
     }
 }
 

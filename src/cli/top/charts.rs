@@ -30,7 +30,7 @@ pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figu
             let why = vec![
                 Line::styled("Events and changes a minute", palette.heading()),
                 Line::raw("Only a worker counts them, and none was asked:"),
-                Line::styled(visible(why).into_owned(), muted()),
+                Line::styled(visible(&why.to_string()).into_owned(), muted()),
             ];
             frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), area);
             return;

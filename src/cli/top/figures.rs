@@ -1,6 +1,7 @@
 //! The figures of `tenure top`: those of the store, and those that only a worker knows.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,23 @@ pub struct Figures {
     /// None: they are still being counted.
     pub expiries: Option<ExpiryCounts>,
     /// What only a worker knows, or why it does not say.
-    pub worker: Result<WorkerFigures, String>,
+    pub worker: Result<WorkerFigures, NoFigures>,
+}
+
+/// Why there are no figures of a worker.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoFigures {
+    #[error("http.listen is empty")]
+    NotListening,
+    /// With its causes.
+    #[error("{0}")]
+    NoAnswer(String),
+    #[error(
+        "the worker at {0} wants a token with the scope read, for all partners, and these settings have none"
+    )]
+    NoToken(SocketAddr),
+    #[error("what answers at {0} is not a worker of this version")]
+    NoWorker(SocketAddr),
 }
 
 /// What only a worker knows.
@@ -66,6 +83,8 @@ impl Reader {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn read(&self) -> Result<Figures, StoreError> {
+        // Each time: while the machine sleeps, no time passes for it.
+        self.engine.compare_clock().await?;
         let (overview, refusals, worker) = tokio::join!(
             self.engine.overview(&self.schedules, self.is_relayed),
             self.engine.count_refusals(),
@@ -79,25 +98,21 @@ impl Reader {
         })
     }
 
-    async fn ask_worker(&self) -> Result<WorkerFigures, String> {
-        let Some(worker) = &self.worker else {
-            return Err("http.listen is empty".into());
-        };
-        let unknown = |error: anyhow::Error| super::super::explain(&error);
-        let (_, ready) = worker.get("/readyz", ANSWER_WITHIN).await.map_err(unknown)?;
-        let ready: Readiness = serde_json::from_value(ready).map_err(|_| other(worker))?;
-        let (status, counted) = worker.get("/v1/worker", ANSWER_WITHIN).await.map_err(unknown)?;
-        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Err(format!(
-                "the worker at {} wants a token with the scope read, for all partners, and these settings have none",
-                worker.address
-            ));
-        }
+    async fn ask_worker(&self) -> Result<WorkerFigures, NoFigures> {
+        let worker = self.worker.as_ref().ok_or(NoFigures::NotListening)?;
+        let no_answer = |error: anyhow::Error| NoFigures::NoAnswer(crate::cli::explain(&error));
+        let no_worker = || NoFigures::NoWorker(worker.address);
+        let (_, ready) = worker.get("/readyz", ANSWER_WITHIN).await.map_err(no_answer)?;
+        let ready: Readiness = serde_json::from_value(ready).map_err(|_| no_worker())?;
+        let (status, counted) = worker.get("/v1/worker", ANSWER_WITHIN).await.map_err(no_answer)?;
         let counted: Counted = match status {
-            StatusCode::OK => serde_json::from_value(counted).map_err(|_| other(worker))?,
+            StatusCode::OK => serde_json::from_value(counted).map_err(|_| no_worker())?,
             // It waits for its store, which its checks say.
             StatusCode::SERVICE_UNAVAILABLE => Counted::default(),
-            _ => return Err(other(worker)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(NoFigures::NoToken(worker.address));
+            }
+            _ => return Err(no_worker()),
         };
         Ok(WorkerFigures {
             checks: ready.checks.into_iter().map(check).collect(),
@@ -105,13 +120,6 @@ impl Reader {
             queues: counted.queues,
         })
     }
-}
-
-fn other(worker: &Worker) -> String {
-    format!(
-        "what answers at {} is not a worker of this version",
-        worker.address
-    )
 }
 
 /// The part of `/readyz` that is read.
@@ -176,7 +184,8 @@ impl Serialize for Figures {
             &self.worker.as_ref().ok().map(|worker| &worker.minutes),
         )?;
         map.serialize_entry("queues", &self.worker.as_ref().ok().map(|worker| &worker.queues))?;
-        map.serialize_entry("worker_problem", &self.worker.as_ref().err())?;
+        let problem = self.worker.as_ref().err();
+        map.serialize_entry("worker_problem", &problem.map(ToString::to_string))?;
         map.serialize_entry("workers", workers)?;
         map.serialize_entry("sweeps", sweeps)?;
         map.serialize_entry("lanes", lanes)?;
