@@ -240,14 +240,19 @@ pub(super) fn refusals(palette: Palette, refusals: &RefusalCounts) -> List {
     list
 }
 
-/// The number of workers that run, and the host of each with what it does for the others.
+/// The number of workers that run and of those that are gone, and the host of each with what it does for the others. The end of a long
+/// line is not drawn, so those that are gone are counted at the beginning and named at the end.
 pub(super) fn workers(palette: Palette, overview: &Overview) -> Line<'static> {
-    let running = overview.workers.iter().filter(|worker| !worker.gone).count();
+    let (running, gone): (Vec<_>, Vec<_>) = overview.workers.iter().partition(|worker| !worker.gone);
     let mut spans = vec![
         Span::styled("Workers ", palette.heading()),
-        Span::raw(running.to_string()),
+        Span::raw(running.len().to_string()),
     ];
-    for (place, worker) in overview.workers.iter().enumerate() {
+    if !gone.is_empty() {
+        let counted = format!(", {} gone", gone.len());
+        spans.push(Span::styled(counted, palette.of(Tone::Attention)));
+    }
+    for (place, worker) in running.into_iter().chain(gone).enumerate() {
         spans.push(Span::raw(if place == 0 { ": " } else { ", " }));
         let (notes, style) = if worker.gone {
             (vec![worker.state()], palette.of(Tone::Attention))
