@@ -1,6 +1,7 @@
 //! What installs Tenure: the Debian package, images, Kubernetes manifests, and the workflow that releases them.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use crate::support::packages;
 use crate::support::repository::{read, root};
@@ -139,6 +140,59 @@ fn kubernetes_accepts_the_manifests() {
         "{checked}"
     );
     assert_eq!(output(validate.arg(&manifests[1])).trim(), "1");
+}
+
+/// The most that `systemd-analyze security` may find: 2.0 of 10.
+const EXPOSURE: &str = "20";
+
+#[test]
+fn systemd_accepts_the_unit_and_finds_it_hardened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = folder.path().join("tenure.service");
+    // It must name a program that is there.
+    let text = read("config/systemd/tenure.service").replace("/usr/bin/tenure", env!("CARGO_BIN_EXE_tenure"));
+    std::fs::write(&unit, &text).expect("a file");
+    let analyze = |args: &[&str], unit: &Path| {
+        let mut systemd = Command::new("systemd-analyze");
+        systemd.args(args).arg(unit);
+        systemd.output()
+    };
+    let verify = ["verify", "--man=no"];
+    let verified = match analyze(&verify, &unit) {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return packages::skip("systemd-analyze is not installed (Debian: systemd)");
+        }
+        Err(error) => panic!("systemd-analyze: {error}"),
+    };
+    let printed = |output: &Output| {
+        let printed = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        printed.into_owned()
+    };
+    // It succeeds in spite of a key that it does not know.
+    let said = printed(&verified);
+    assert!(
+        verified.status.success() && !said.contains("tenure.service"),
+        "{said}"
+    );
+    let misspelt = folder.path().join("misspelt.service");
+    std::fs::write(&misspelt, text.replace("PrivateTmp", "PrivateTemp")).expect("a file");
+    let said = printed(&analyze(&verify, &misspelt).expect("systemd-analyze"));
+    assert!(said.contains("PrivateTemp"), "{said}");
+
+    let help = analyze(&["--help"], &unit).expect("systemd-analyze");
+    if !printed(&help).contains("--threshold") {
+        return packages::skip("systemd-analyze is older than 250 and cannot check the security of a file");
+    }
+    let secure = [
+        "security",
+        "--no-pager",
+        "--offline=true",
+        "--threshold",
+        EXPOSURE,
+    ];
+    let checked = analyze(&secure, &unit).expect("systemd-analyze");
+    assert!(checked.status.success(), "{}", printed(&checked));
 }
 
 #[test]
