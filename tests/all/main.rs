@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod clocks;
 mod cluster;
+mod compose;
 mod config;
 mod console;
 mod contracts;
