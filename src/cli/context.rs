@@ -154,6 +154,13 @@ impl Context {
         self.joined(engine).await
     }
 
+    /// As [`Context::engine`], with a clock that is compared with the store's: for ages of what other machines have recorded.
+    pub async fn compared_engine(&self) -> anyhow::Result<Engine> {
+        let engine = self.engine().await?;
+        engine.compare_clock().await?;
+        Ok(engine)
+    }
+
     /// The existing store, if its tables are of this version.
     pub async fn current_store(&self) -> anyhow::Result<Arc<dyn Store>> {
         match self.existing().await? {

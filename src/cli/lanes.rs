@@ -26,7 +26,7 @@ pub async fn run(context: &Context, command: LanesCommand) -> anyhow::Result<Exi
     if matches!(command, LanesCommand::Remove) {
         return remove(context).await;
     }
-    let engine = context.engine().await?;
+    let engine = context.compared_engine().await?;
     let lanes = engine.store().lanes().await?;
     if context.is_json() {
         for lane in &lanes {
@@ -37,7 +37,7 @@ pub async fn run(context: &Context, command: LanesCommand) -> anyhow::Result<Exi
     let rows = lanes.iter().map(|lane| {
         let lag = lane
             .watermark
-            .and_then(|at| (engine.now() - at).to_std().ok())
+            .and_then(|at| (engine.clock().present() - at).to_std().ok())
             .map(|lag| format!("{} s", lag.as_secs()));
         vec![
             lane.lane.clone(),

@@ -27,7 +27,7 @@ pub async fn run(context: &Context, command: SourcesCommand) -> anyhow::Result<E
     if matches!(command, SourcesCommand::Remove) {
         return remove(context).await;
     }
-    let engine = context.engine().await?;
+    let engine = context.compared_engine().await?;
     let sources = engine.sources().await?;
     if context.is_json() {
         for source in &sources {

@@ -242,7 +242,7 @@ fn secret(file: Option<PathBuf>) -> anyhow::Result<String> {
 }
 
 async fn list(context: &Context) -> anyhow::Result<ExitCode> {
-    let endpoints = context.engine().await?.endpoints().await?;
+    let endpoints = context.compared_engine().await?.endpoints().await?;
     if context.is_json() {
         for endpoint in &endpoints {
             output::json(endpoint)?;

@@ -30,6 +30,7 @@ pub struct View {
     pub params: Params,
     /// The same as text, for links to this page with other parameters.
     pub given: Vec<(String, String)>,
+    /// By the deciding clock.
     pub now: DateTime<Utc>,
     /// What an action has done before it led here.
     did: Option<(String, i64)>,
@@ -48,7 +49,7 @@ impl FromRequestParts<Arc<Api>> for View {
         let did = take(&mut given, "did").zip(take(&mut given, "n").and_then(|count| count.parse().ok()));
         let engine = api.engine()?;
         Ok(Self {
-            now: engine.now(),
+            now: engine.clock().present(),
             params: Params::of_fields(given.clone()),
             given,
             did,

@@ -25,6 +25,7 @@ const MOST_REFUSALS: u32 = 1_000;
 /// What the store says about the state of everything, as of one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
+    /// By the deciding clock, as all ages.
     pub now: DateTime<Utc>,
     pub workers: Vec<WorkerStatus>,
     pub sweeps: Vec<SweepState>,
@@ -110,7 +111,7 @@ impl Engine {
             None
         };
         Ok(Overview {
-            now: self.now(),
+            now: self.watch.present(),
             workers: self.workers().await?,
             sweeps: self.sweep_states(schedules).await?,
             lanes: self.store.lanes().await?,

@@ -174,7 +174,7 @@ impl Engine {
             None if page.more => page.next.0.recorded_at,
             None => return Ok(Some(TimeDelta::zero())),
         };
-        Ok(Some((self.now() - oldest).max(TimeDelta::zero())))
+        Ok(Some((self.watch.present() - oldest).max(TimeDelta::zero())))
     }
 
     fn new_endpoint(
