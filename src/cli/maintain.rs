@@ -25,7 +25,10 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.migrated().await?;
     let authority = context.asked_authority();
     let epoch = store.begin_epoch(0).await?;
-    let entry = authority.entry(SystemClock.now(), "restored", None, json!({ "epoch": epoch }));
+    // Those of the time of the backup. Workers that run record themselves again.
+    let workers = store.remove_workers().await?;
+    let details = json!({ "epoch": epoch, "workers": workers });
+    let entry = authority.entry(SystemClock.now(), "restored", None, details);
     store.record_audit(&entry).await?;
     let waiting = store.count_unpublished().await?;
     if context.is_json() {

@@ -200,7 +200,7 @@ Examples:
     /// Show or stop expecting sources; timers wait for silent ones
     #[command(subcommand)]
     Sources(sources::SourcesCommand),
-    /// Show the workers that use the store
+    /// Show the workers that use the store, or remove one that is gone
     #[command(subcommand)]
     Workers(workers::WorkersCommand),
     /// Show the policies in effect, or put the policy in the settings into effect
@@ -408,7 +408,7 @@ impl Command {
             Self::Sweep(command) => sweep::run(context, command).await,
             Self::Lanes(command) => lanes::run(context, command).await,
             Self::Sources(command) => sources::run(context, command).await,
-            Self::Workers(command) => workers::run(context, &command).await,
+            Self::Workers(command) => workers::run(context, command).await,
             Self::Policy(command) => policy::run(context, command).await,
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,

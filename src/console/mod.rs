@@ -125,6 +125,10 @@ fn actions(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<
             "/webhooks/{name}/{verb}",
             get(actions::ask_webhook).post(actions::do_webhook),
         ),
+        (
+            "/workers/{name}/remove",
+            get(actions::ask_worker).post(actions::do_worker),
+        ),
         ("/policy/adopt", get(actions::ask_adopt).post(actions::do_adopt)),
     ]
     .into_iter()

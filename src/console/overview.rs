@@ -59,7 +59,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
             div.half { (dead_letters_card(&summary)) }
             div.half { (refusals_card(&refusals)) }
         }
-        (workers_card(&summary))
+        (workers_card(&view, &summary))
         (expiries_card(view.now, expiries.as_ref()))
     };
     let frame = Frame {
@@ -240,7 +240,7 @@ fn worker_card(summary: &Summary) -> Markup {
 }
 
 /// All workers that use the store.
-fn workers_card(summary: &Summary) -> Markup {
+fn workers_card(view: &View, summary: &Summary) -> Markup {
     html! {
         section.card.flush id="workers" {
             header { h2 { "Workers" } }
@@ -254,7 +254,7 @@ fn workers_card(summary: &Summary) -> Markup {
                     tbody { @for worker in &summary.workers {
                         tr data-row {
                             th.id scope="row" data-label="Worker" { (ui::breakable(&worker.name)) }
-                            td data-label="State" { (worker_chip(worker)) }
+                            td data-label="State" { (worker_chip(worker)) " " (super::actions::worker_button(view, worker)) }
                             td data-label="Version" { (worker.version) }
                             td data-label="Up since" { (ui::moment(worker.started_at)) }
                             td data-label="Last seen" { (ui::moment_and_distance(summary.now, worker.seen_at)) }

@@ -120,7 +120,7 @@ pub use what_if::{
     WhatIfDay, WhatIfDays, WhatIfRequest, WhatIfTotals,
 };
 pub use why::{MOST_SUBSCRIPTIONS, Why};
-pub use workers::{RECORD_EVERY, ThisWorker, WorkerStatus};
+pub use workers::{RECORD_EVERY, RemoveWorkerError, ThisWorker, WorkerStatus};
 
 pub use crate::config::OnSilence;
 

@@ -1,14 +1,18 @@
 //! The workers that share the store. Each records itself regularly, and removes its record when it stops. One that ends in another
 //! way leaves its record, which shows that it is gone.
 //!
-//! Times are those of the deciding clock, on which workers agree whose own clocks differ. A worker that starts, and a command, use
-//! their own clock: they have not compared it yet.
+//! Times are those of the deciding clock, on which workers agree whose own clocks differ. A worker and a command compare their clock
+//! before they use one.
+
+mod operator;
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub use operator::RemoveWorkerError;
 
 use super::Engine;
 use crate::store::{StoreError, WorkerRecord};

@@ -11,7 +11,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::config::Scope;
 use crate::domain::ClientKey;
-use crate::engine::StatementError;
+use crate::engine::{RemoveWorkerError, StatementError};
 use crate::store::{FeedGap, StoreError};
 use crate::wire::TooManyEvents;
 
@@ -63,6 +63,8 @@ pub enum ApiError {
     UnknownRun(i64),
     #[error("there is no dead letter {0}, or retention has removed it; `tenure dead list` lists them")]
     UnknownDeadLetter(i64),
+    #[error(transparent)]
+    Worker(RemoveWorkerError),
     #[error("{error}{advice}")]
     Statement {
         #[source]
@@ -143,6 +145,8 @@ pub enum ErrorCode {
     UnknownClient,
     UnknownRun,
     UnknownDeadLetter,
+    UnknownWorker,
+    WorkerRuns,
     CursorGone,
     NoSuchPath,
     NoSuchMethod,
@@ -253,6 +257,7 @@ impl ApiError {
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownClient),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownRun),
             Self::UnknownDeadLetter(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownDeadLetter),
+            Self::Worker(error) => of_worker(error),
             Self::Statement { error, .. } => of_statement(error),
             Self::Gone(_) => (StatusCode::GONE, ErrorCode::CursorGone),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::NoSuchPath),
@@ -277,6 +282,14 @@ impl ApiError {
     }
 }
 
+fn of_worker(error: &RemoveWorkerError) -> (StatusCode, ErrorCode) {
+    match error {
+        RemoveWorkerError::Unknown(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownWorker),
+        RemoveWorkerError::Runs { .. } => (StatusCode::CONFLICT, ErrorCode::WorkerRuns),
+        RemoveWorkerError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+    }
+}
+
 fn of_statement(error: &StatementError) -> (StatusCode, ErrorCode) {
     match error {
         StatementError::NotBegun(_) => (StatusCode::NOT_FOUND, ErrorCode::MonthNotBegun),
@@ -289,6 +302,15 @@ fn of_statement(error: &StatementError) -> (StatusCode, ErrorCode) {
         StatementError::Changed(_) => (StatusCode::CONFLICT, ErrorCode::StatementChanged),
         StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ClockWrong),
         StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+    }
+}
+
+impl From<RemoveWorkerError> for ApiError {
+    fn from(error: RemoveWorkerError) -> Self {
+        match error {
+            RemoveWorkerError::Store(error) => error.into(),
+            _ => Self::Worker(error),
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn others() -> Routes {
     Routes::new()
         .add(Publish, Reach::InHandler, routes!(events::ingest))
         .add(Operate, Reach::All, routes!(statements::close))
+        .add(Operate, Reach::All, routes!(workers::remove))
         .add(Read, Reach::All, routes!(metrics::show))
         .add(Read, Reach::All, routes!(worker::show))
 }

@@ -61,6 +61,11 @@ pub enum OperatorAction {
     },
     /// [`super::Webhooks::remove_endpoint`].
     RemoveEndpoint(String),
+    /// [`super::Workers::remove_worker`], if it was not seen since this moment.
+    RemoveWorker {
+        name: String,
+        unseen_since: DateTime<Utc>,
+    },
 }
 
 text_enum! {

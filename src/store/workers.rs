@@ -23,6 +23,9 @@ pub trait Workers: Send + Sync + 'static {
 
     /// Removes a worker. It need not be recorded.
     async fn remove_worker(&self, name: &str) -> Result<()>;
+
+    /// Removes all workers, and returns their number. Those that run record themselves again.
+    async fn remove_workers(&self) -> Result<u64>;
 }
 
 /// What a worker records about itself.

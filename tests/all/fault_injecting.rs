@@ -386,6 +386,7 @@ delegate! {
         workers() -> Vec<WorkerRecord>;
         record_worker(worker: &WorkerRecord, listed_since: DateTime<Utc>, replaced: DateTime<Utc>) -> ();
         remove_worker(name: &str) -> ();
+        remove_workers() -> u64;
     }
 }
 

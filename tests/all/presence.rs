@@ -1,7 +1,10 @@
 //! Workers on one database list each other. One that is killed is gone, and one that stops is not listed.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::support::faketime;
+use crate::support::servers::send_as;
 use crate::support::site::Site;
 use crate::support::tenure::Running;
 
@@ -84,6 +87,134 @@ fn a_killed_worker_is_gone_until_it_returns_and_a_stopped_one_is_not_listed() {
     assert!(second.stop().success());
     assert!(first.stop().success());
     assert_eq!(site.count("workers"), 0);
+}
+
+#[test]
+fn a_worker_that_is_gone_is_removed_and_one_that_runs_is_not() {
+    let site = Site::new("presence_removed");
+    let first = worker(&site, "one");
+    let (second, third) = (worker(&site, "two"), worker(&site, "three"));
+    first.wait_until("all listed", || listed(&first).len() == 3);
+    let name = |host: &str| {
+        let listed = listed(&first);
+        let found = listed.iter().find(|worker| worker["host"] == host);
+        found.expect("listed")["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned()
+    };
+    let (two, three) = (name("two"), name("three"));
+    // SIGKILL.
+    drop((second, third));
+    let remove = |name: &str| {
+        let path = format!("/v1/workers/{name}?reason=the%20machine%20is%20gone");
+        let (status, body) = send_as(first.port, "DELETE", &path, "", "").expect("a response");
+        let answer: Value = serde_json::from_str(&body).expect("JSON");
+        (status, answer)
+    };
+    let (status, refused) = remove(&two);
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("worker_runs")));
+    let message = refused["error"]["message"].as_str().expect("text");
+    assert!(message.contains("it can be removed from 20"), "{message}");
+    let tenure = site.tenure(&[]);
+    let refused = tenure.call(&["workers", "remove", &two]);
+    let printed = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("it can be removed from 20"), "{printed}");
+
+    // As if two minutes had passed.
+    site.sql("update workers set seen_at = seen_at - interval '2 minutes' where host <> 'one'");
+    let (status, left) = remove(&two);
+    assert_eq!(
+        (status, left["workers"].as_array().map(Vec::len)),
+        (200, Some(2)),
+        "{left}"
+    );
+    tenure.ok(&["workers", "remove", &three, "--reason", "scaled down"]);
+    assert_eq!(hosts(&first), [("one".to_owned(), false)]);
+    let (status, unknown) = remove(&two);
+    assert_eq!(
+        (status, &unknown["error"]["code"]),
+        (404, &json!("unknown_worker"))
+    );
+    let entries = tenure.json(&["audit", "--action", "worker"]);
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            [
+                &entry["target"],
+                &entry["how"],
+                &entry["reason"],
+                &entry["details"]["host"],
+            ]
+        })
+        .collect();
+    assert_eq!(
+        entries,
+        [
+            [
+                &json!(three),
+                &json!("cli"),
+                &json!("scaled down"),
+                &json!("three")
+            ],
+            [
+                &json!(two),
+                &json!("http"),
+                &json!("the machine is gone"),
+                &json!("two")
+            ],
+        ]
+    );
+    assert!(first.stop().success());
+}
+
+/// The backup has the workers of its time.
+#[test]
+fn a_restored_store_has_no_workers_of_the_time_of_its_backup() {
+    let site = Site::new("presence_restored");
+    let before = worker(&site, "before");
+    before.wait_until("listed", || listed(&before).len() == 1);
+    // SIGKILL.
+    drop(before);
+    assert_eq!(site.count("workers"), 1);
+    let tenure = site.tenure(&[]);
+    tenure.ok(&["restored", "--reason", "a test"]);
+    assert_eq!(site.count("workers"), 0);
+    let entry = &tenure.json(&["audit", "--action", "restored"])[0];
+    assert_eq!(entry["details"]["workers"], 1, "{entry}");
+    let after = worker(&site, "after");
+    after.wait_until("listed", || hosts(&after) == [("after".to_owned(), false)]);
+    assert!(after.stop().success());
+}
+
+#[test]
+fn a_command_whose_clock_is_wrong_measures_ages_by_the_clock_of_the_database() {
+    let site = Site::new("presence_clock");
+    let running = worker(&site, "one");
+    running.wait_until("listed", || listed(&running).len() == 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    for shift in ["+2h", "-2h"] {
+        let clock = folder.path().join("clock");
+        std::fs::write(&clock, shift).expect("a file");
+        let shifted = faketime::env(&clock);
+        let shifted: Vec<(&str, &str)> = shifted
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let tenure = site.tenure(&shifted);
+        assert_eq!(tenure.json(&["workers", "list"])[0]["gone"], false, "{shift}");
+        let figures = &tenure.json(&["top"])[0];
+        let moment = |value: &Value| -> DateTime<Utc> {
+            value
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .expect("a moment")
+        };
+        let age = moment(&figures["now"]) - moment(&figures["workers"][0]["seen_at"]);
+        assert!(age.abs() < TimeDelta::minutes(1), "{shift}: {figures}");
+    }
+    assert!(running.stop().success());
 }
 
 /// It consumes and publishes as before, and is listed once the store accepts its record again.

@@ -5,6 +5,7 @@ mod policy;
 mod statements;
 mod sweeps;
 mod webhooks;
+mod workers;
 
 use axum::extract::Form;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -15,6 +16,7 @@ pub use policy::{adopt_form, ask_adopt, do_adopt};
 pub use statements::{ask_close, close_form, do_close};
 pub use sweeps::{ask_sweep, do_sweep, sweep_buttons};
 pub use webhooks::{ask_webhook, do_webhook, endpoint_buttons};
+pub use workers::{ask_worker, do_worker, worker_button};
 
 use super::layout::{Frame, Section};
 use super::ui::{self, Tone, counted, number};
@@ -139,6 +141,7 @@ pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
         "closing" => (Tone::Neutral, format!("The closing is in progress, with {} so far. Close the month again to continue.", counted(count, "client"))),
         "endpoint-paused" => (Tone::Good, "The endpoint is paused. Tenure sends it nothing until somebody resumes it.".into()),
         "endpoint-resumed" => (Tone::Good, "The endpoint is resumed, and continues at its cursor.".into()),
+        "worker-removed" => (Tone::Good, "The worker is removed from the list.".into()),
         "adopted" => (Tone::Good, "The policy is recorded, and takes effect in a moment. Change the settings of the workers too, or their next start proposes those again.".into()),
         "known" => (Tone::Neutral, "That is the latest policy already.".into()),
         _ => return None,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, PgExecutor};
 
-use super::{PostgresStore, dead_letters, halts, lanes, policies, webhooks};
+use super::{PostgresStore, dead_letters, halts, lanes, policies, webhooks, workers};
 use crate::store::audit::{AuditRow, AuditTexts};
 use crate::store::{Audit, AuditEntry, AuditFilter, AuditRecord, OperatorAction, Result};
 
@@ -85,6 +85,9 @@ async fn carry_out(connection: &mut PgConnection, action: &OperatorAction) -> Re
             change,
         } => webhooks::change(connection, name, *revision, change).await,
         OperatorAction::RemoveEndpoint(name) => webhooks::remove(connection, name).await,
+        OperatorAction::RemoveWorker { name, unseen_since } => {
+            workers::remove(connection, name, Some(*unseen_since)).await
+        }
     }
 }
 

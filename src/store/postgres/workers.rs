@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
 
 use super::PostgresStore;
 use crate::store::columns::{json, text};
@@ -61,12 +62,34 @@ impl Workers for PostgresStore {
 
     async fn remove_worker(&self, name: &str) -> Result<()> {
         self.in_time(async {
-            sqlx::query("delete from workers where name = $1")
-                .bind(text(name))
-                .execute(&self.pool)
-                .await?;
+            remove(&self.pool, name, None).await?;
             Ok(())
         })
         .await
     }
+
+    async fn remove_workers(&self) -> Result<u64> {
+        self.in_time(async {
+            let removed = sqlx::query("delete from workers").execute(&self.pool).await?;
+            Ok(removed.rows_affected())
+        })
+        .await
+    }
+}
+
+/// Removes a worker, with `unseen_since` only if it was not seen since. False: there is no such worker.
+pub(super) async fn remove(
+    executor: impl PgExecutor<'_>,
+    name: &str,
+    unseen_since: Option<DateTime<Utc>>,
+) -> Result<bool> {
+    let removed = sqlx::query(
+        "delete from workers
+         where name = $1 and ($2::timestamptz is null or seen_at < $2)",
+    )
+    .bind(text(name))
+    .bind(unseen_since)
+    .execute(executor)
+    .await?;
+    Ok(removed.rows_affected() > 0)
 }

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteExecutor;
 
 use super::session::Transaction;
-use super::{SqliteStore, dead_letters, halts, lanes, micros, policies, webhooks};
+use super::{SqliteStore, dead_letters, halts, lanes, micros, policies, webhooks, workers};
 use crate::store::audit::{AuditRow, AuditTexts};
 use crate::store::{Audit, AuditEntry, AuditFilter, AuditRecord, OperatorAction, Result};
 
@@ -82,6 +82,9 @@ async fn carry_out(connection: &mut SqliteConnection, action: &OperatorAction) -
             change,
         } => webhooks::change(connection, name, *revision, change).await,
         OperatorAction::RemoveEndpoint(name) => webhooks::remove(connection, name).await,
+        OperatorAction::RemoveWorker { name, unseen_since } => {
+            workers::remove(connection, name, Some(*unseen_since)).await
+        }
     }
 }
 

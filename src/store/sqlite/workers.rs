@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteExecutor;
 
 use super::session::Transaction;
 use super::{SqliteStore, micros};
@@ -64,12 +65,34 @@ impl Workers for SqliteStore {
 
     async fn remove_worker(&self, name: &str) -> Result<()> {
         self.in_turn(async {
-            sqlx::query("delete from workers where name = ?1")
-                .bind(text(name))
-                .execute(&self.writer)
-                .await?;
+            remove(&self.writer, name, None).await?;
             Ok(())
         })
         .await
     }
+
+    async fn remove_workers(&self) -> Result<u64> {
+        self.in_turn(async {
+            let removed = sqlx::query("delete from workers").execute(&self.writer).await?;
+            Ok(removed.rows_affected())
+        })
+        .await
+    }
+}
+
+/// Removes a worker, with `unseen_since` only if it was not seen since. False: there is no such worker.
+pub(super) async fn remove(
+    executor: impl SqliteExecutor<'_>,
+    name: &str,
+    unseen_since: Option<DateTime<Utc>>,
+) -> Result<bool> {
+    let removed = sqlx::query(
+        "delete from workers
+         where name = ?1 and (?2 is null or seen_at < ?2)",
+    )
+    .bind(text(name))
+    .bind(unseen_since.map(micros))
+    .execute(executor)
+    .await?;
+    Ok(removed.rows_affected() > 0)
 }

@@ -328,6 +328,7 @@ async fn requests_of_other_sites_and_of_readers_change_nothing() {
             "/dead-letter-groups/discard",
             "/statements/2026-02/close",
             "/webhooks/crm/pause",
+            "/workers/crashed-1/remove",
             "/policy/adopt",
         ] {
             let sent = client
@@ -346,6 +347,27 @@ async fn requests_of_other_sites_and_of_readers_change_nothing() {
         assert!(engine.closings().await.expect("closings").is_empty());
         assert_eq!(engine.recorded_policies().await.expect("policies").len(), 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_gone_is_removed() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.worker("shop/floor-1").await;
+    site.clock.set(noon() + TimeDelta::minutes(2));
+    site.worker("tenure-1").await;
+    browser.open(&site.url("/")).await;
+    browser.expect("#workers", "shop/floor-1").await;
+    browser.click("#workers a[href$=remove]").await;
+    confirm(&browser, "Remove").await;
+    browser.expect("[role=status]", "removed").await;
+    let workers = site.engine.workers().await.expect("workers");
+    let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+    assert_eq!(names, ["tenure-1"]);
+    let entry = last_entry(&browser, &site).await;
+    assert!(entry.contains("worker.remove") && entry.contains(WHY), "{entry}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

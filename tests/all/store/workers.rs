@@ -57,6 +57,8 @@ pub async fn workers_are_listed_as_they_recorded_themselves(fresh: Fresh) {
     store.remove_worker("a").await.unwrap();
     store.remove_worker("nobody").await.unwrap();
     assert_eq!(names(store).await, ["b 'ü'"]);
+    assert_eq!(store.remove_workers().await.unwrap(), 1);
+    assert_eq!(store.remove_workers().await.unwrap(), 0);
 }
 
 pub async fn a_worker_removes_those_that_are_no_longer_listed_or_replaced(fresh: Fresh) {
