@@ -1,4 +1,4 @@
-//! Packages from the registries of Node and Python, which `tests/packages` installs.
+//! Packages from the registries of Node, Python and Rust, which `tests/packages` installs.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -35,6 +35,11 @@ pub fn module_in(packages: &Path, text: &str) -> Command {
 /// A folder for `PYTHONPATH` with the packages that this requirements file names. None: as for [`node`].
 pub fn python(requirements: &str) -> Option<PathBuf> {
     install("python", requirements)
+}
+
+/// A folder with the `bin` of the program that this file names. None: as for [`node`].
+pub fn cargo(file: &str) -> Option<PathBuf> {
+    install("cargo", file)
 }
 
 /// Reports a test that does not run. `cargo test` hides what a passing test prints, but not this. `tests/run` lists the file's
