@@ -12,7 +12,8 @@
       const text = `${own.format(moment)} your time`;
       time.title = `${time.dateTime}\n${text}`;
       const isUtc = moment.getTimezoneOffset() === 0;
-      if (time.dataset.own !== undefined && !isUtc && !time.nextElementSibling?.classList.contains("own")) {
+      // The time of a live page is replaced as soon as the stream is connected.
+      if (time.dataset.own !== undefined && !isUtc && !time.closest("#live") && !time.nextElementSibling?.classList.contains("own")) {
         const beside = document.createElement("span");
         beside.className = "own muted";
         beside.textContent = ` ${text}`;
@@ -94,17 +95,8 @@
       if (state.textContent !== text) state.textContent = text;
     };
     const clock = () => new Date().toISOString().slice(11, 16);
-    const source = new EventSource("/console/live");
-    let stopped;
-    source.onopen = () => {
-      stopped = undefined;
-      say(true, "live");
-    };
-    source.onerror = () => {
-      stopped ??= clock();
-      say(false, `not connected since ${stopped} UTC`);
-    };
-    source.onmessage = (message) => {
+    let stopped, source;
+    const receive = (message) => {
       const figures = JSON.parse(message.data);
       for (const [name, text] of Object.entries(figures)) {
         for (const place of all(`[data-live="${CSS.escape(name)}"]`)) {
@@ -120,6 +112,23 @@
         document.getElementById("stale")?.removeAttribute("hidden");
       }
     };
+    const connect = () => {
+      source = new EventSource("/console/live");
+      source.onmessage = receive;
+      source.onopen = () => {
+        stopped = undefined;
+        say(true, "live");
+      };
+      source.onerror = () => {
+        stopped ??= clock();
+        say(false, `not connected since ${stopped} UTC`);
+        // On a phone, there is no room for both.
+        document.getElementById("stale")?.setAttribute("hidden", "");
+        // The browser connects again by itself, but not after an error of the server, which may be starting.
+        if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+      };
+    };
+    connect();
     addEventListener("pagehide", () => source.close());
   }
 })();

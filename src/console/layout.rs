@@ -121,7 +121,9 @@ fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
                 title { (frame.title) " · Tenure" }
                 link rel="stylesheet" href=(style);
                 link rel="icon" type="image/svg+xml" href=(icon);
-                script src=(script) defer {}
+                // The page is shown when it is complete and has its times: a half of it, or one without, would move.
+                link rel="expect" href="#keys" blocking="render";
+                script src=(script) defer blocking="render" {}
             }
             body class=[frame.elsewhen.as_ref().map(|_| "elsewhen")] {
                 a.skip href="#content" { "Skip to the content" }
