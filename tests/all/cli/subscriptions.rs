@@ -6,12 +6,51 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions};
 use lapin::types::AMQPValue;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::{EVENTS, code, stderr, stdout};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// Tenure with an embedded store, and a vhost of its own.
+struct Setup {
+    runtime: Runtime,
+    amqp: String,
+    tenure: Tenure,
+    _folder: TempDir,
+}
+
+impl Setup {
+    fn new(hint: &str, env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let amqp = RabbitMq::shared().vhost(hint);
+        let env: Vec<(&str, &str)> = [("AMQP_URL", &*amqp)].iter().chain(env).copied().collect();
+        Self {
+            runtime: Runtime::new().expect("a runtime"),
+            tenure: Tenure::new(folder.path(), &env),
+            amqp,
+            _folder: folder,
+        }
+    }
+
+    /// The messages that a queue has, which it has no more.
+    fn receive(&self, queue: &str) -> Vec<(Value, bool)> {
+        self.runtime.block_on(receive(&self.amqp, queue))
+    }
+
+    fn wait_for_depth(&self, queue: &str, messages: u64) {
+        RabbitMq::shared().wait_for_depth(name_in(&self.amqp), queue, messages, LIMIT);
+    }
+
+    /// Declares a queue, or looks at one, by the management API.
+    fn manage(&self, method: &str, queue: &str, arguments: Option<&Value>) -> Value {
+        let path = format!("queues/{}/{queue}", name_in(&self.amqp));
+        RabbitMq::shared().manage(method, &path, arguments)
+    }
+}
 
 /// The messages of a queue: the change, and whether it is marked as replayed.
 async fn receive(amqp: &str, queue: &str) -> Vec<(Value, bool)> {
@@ -40,12 +79,8 @@ async fn receive(amqp: &str, queue: &str) -> Vec<(Value, bool)> {
 
 #[test]
 fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let shared = RabbitMq::shared();
-    let amqp = shared.vhost("subscribe");
-    let vhost = name_in(&amqp);
-    let folder = tempfile::tempdir().expect("a folder");
-    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let setup = Setup::new("subscribe", &[]);
+    let tenure = &setup.tenure;
     let subscribe = ["subscribe", "mine", "--type", "access.*", "--type", "link.active"];
     for _ in 0..2 {
         let declared = tenure.json(&subscribe).remove(0);
@@ -55,7 +90,7 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
         );
     }
     for queue in ["mine", "mine.dead"] {
-        let declared = shared.manage("GET", &format!("queues/{vhost}/{queue}"), None);
+        let declared = setup.manage("GET", queue, None);
         assert_eq!(declared["type"], "quorum", "{queue}: {declared}");
     }
     tenure.fed(&["ingest", "-"], EVENTS);
@@ -66,8 +101,8 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
     let page: Value = serde_json::from_str(&page).expect("JSON");
     let changes = page["changes"].as_array().expect("changes");
     assert!(changes.len() > 1, "{page}");
-    shared.wait_for_depth(vhost, "mine", changes.len() as u64, LIMIT);
-    let received = runtime.block_on(receive(&amqp, "mine"));
+    setup.wait_for_depth("mine", changes.len() as u64);
+    let received = setup.receive("mine");
     let of = |received: &[(Value, bool)], replayed: bool| -> Vec<Value> {
         assert!(received.iter().all(|(_, is_replayed)| *is_replayed == replayed));
         received.iter().map(|(change, _)| change.clone()).collect()
@@ -107,8 +142,8 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
         let page: Value = serde_json::from_str(&worker.get(path).1).expect("JSON");
         let expected = page["changes"].as_array().expect("changes");
         assert_eq!(replayed, json!({"published": expected.len()}), "{arguments:?}");
-        shared.wait_for_depth(vhost, "past", expected.len() as u64, LIMIT);
-        let received = runtime.block_on(receive(&amqp, "past"));
+        setup.wait_for_depth("past", expected.len() as u64);
+        let received = setup.receive("past");
         assert_eq!(of(&received, true), *expected, "{arguments:?}");
     }
     assert!(worker.stop().success());
@@ -117,18 +152,14 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
 /// Before the subscriber first starts, and also when it cannot read a message.
 #[test]
 fn a_subscribed_queue_loses_nothing() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let shared = RabbitMq::shared();
-    let amqp = shared.vhost("subscribe_dead");
-    let vhost = name_in(&amqp);
-    let folder = tempfile::tempdir().expect("a folder");
-    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let setup = Setup::new("subscribe_dead", &[]);
+    let tenure = &setup.tenure;
     tenure.ok(&["subscribe", "mine", "--type", "link.draft"]);
     let worker = tenure.run();
     assert_eq!(worker.add_client("bakery").0, 200);
-    shared.wait_for_depth(vhost, "mine", 1, LIMIT);
-    runtime.block_on(async {
-        let connection = Connection::connect(&amqp, ConnectionProperties::default())
+    setup.wait_for_depth("mine", 1);
+    setup.runtime.block_on(async {
+        let connection = Connection::connect(&setup.amqp, ConnectionProperties::default())
             .await
             .expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
@@ -142,8 +173,8 @@ fn a_subscribed_queue_loses_nothing() {
             .await
             .expect("rejected");
     });
-    shared.wait_for_depth(vhost, "mine.dead", 1, LIMIT);
-    let dead = runtime.block_on(receive(&amqp, "mine.dead"));
+    setup.wait_for_depth("mine.dead", 1);
+    let dead = setup.receive("mine.dead");
     assert_eq!(dead[0].0["type"], "link.draft", "{dead:?}");
     assert!(worker.stop().success());
 }
@@ -151,18 +182,13 @@ fn a_subscribed_queue_loses_nothing() {
 /// Retention has removed older changes. Those that are stored can be replayed, and the error says from when on.
 #[test]
 fn a_pruned_journal_is_replayed_from_the_time_that_the_error_names() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let shared = RabbitMq::shared();
-    let amqp = shared.vhost("replay_pruned");
-    let vhost = name_in(&amqp);
-    let folder = tempfile::tempdir().expect("a folder");
-    let settings = [("AMQP_URL", &*amqp), ("TENURE_RETENTION__JOURNAL", "1s")];
-    let tenure = Tenure::new(folder.path(), &settings);
+    let setup = Setup::new("replay_pruned", &[("TENURE_RETENTION__JOURNAL", "1s")]);
+    let tenure = &setup.tenure;
     tenure.fed(&["ingest", "-"], EVENTS);
     let worker = tenure.run();
     worker.wait_until("published", || worker.metric("tenure_relay_backlog") < 0.5);
     let pruned = |tenure: &Tenure| tenure.json(&["prune"]).remove(0)["journal"].as_u64() > Some(0);
-    worker.wait_until("pruned", || pruned(&tenure));
+    worker.wait_until("pruned", || pruned(tenure));
     assert_eq!(worker.add_client("young").0, 200);
     let declared = tenure.json(&["subscribe", "past", "--no-bindings"]).remove(0);
     assert_eq!(
@@ -186,8 +212,8 @@ fn a_pruned_journal_is_replayed_from_the_time_that_the_error_names() {
         .remove(0);
     let published = replayed["published"].as_u64().expect("a number");
     assert!(published > 0, "{replayed}");
-    shared.wait_for_depth(vhost, "past", published, LIMIT);
-    let received = runtime.block_on(receive(&amqp, "past"));
+    setup.wait_for_depth("past", published);
+    let received = setup.receive("past");
     assert!(
         received
             .iter()
@@ -196,18 +222,14 @@ fn a_pruned_journal_is_replayed_from_the_time_that_the_error_names() {
     // Without bindings, what is published later does not come.
     assert_eq!(worker.add_client("later").0, 200);
     worker.wait_until("published", || worker.metric("tenure_relay_backlog") < 0.5);
-    assert_eq!(runtime.block_on(receive(&amqp, "past")).len(), 0);
+    assert_eq!(setup.receive("past").len(), 0);
     assert!(worker.stop().success());
 }
 
 #[test]
 fn an_interrupted_replay_continues_from_the_cursor_that_it_prints() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let shared = RabbitMq::shared();
-    let amqp = shared.vhost("replay_full");
-    let vhost = name_in(&amqp);
-    let folder = tempfile::tempdir().expect("a folder");
-    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let setup = Setup::new("replay_full", &[]);
+    let tenure = &setup.tenure;
     let added = |number: usize| {
         let event = json!({
             "specversion": "1.0", "id": number.to_string(), "source": "/space", "type": "client.added",
@@ -219,7 +241,7 @@ fn an_interrupted_replay_continues_from_the_cursor_that_it_prints() {
     tenure.fed(&["ingest", "-"], &(0..300).map(added).collect::<String>());
     // A queue that is full after more than a page of changes.
     let full = json!({"durable": true, "arguments": {"x-max-length": 700, "x-overflow": "reject-publish"}});
-    shared.manage("PUT", &format!("queues/{vhost}/past"), Some(&full));
+    setup.manage("PUT", "past", Some(&full));
     let interrupted = tenure.call(&["replay", "--from", "beginning", "--to", "past", "--json"]);
     let why = stderr(&interrupted);
     assert_eq!(code(&interrupted), 1, "{why}");
@@ -227,7 +249,7 @@ fn an_interrupted_replay_continues_from_the_cursor_that_it_prints() {
     let from = sum["continue_from"].as_str().expect("a cursor");
     assert!(why.contains(&format!("`--from {from}` to continue")), "{why}");
     let confirmed = usize::try_from(sum["published"].as_u64().expect("a number")).expect("a number");
-    let mut received = runtime.block_on(receive(&amqp, "past"));
+    let mut received = setup.receive("past");
     assert!(
         (501..=received.len()).contains(&confirmed),
         "{confirmed} confirmed"
@@ -236,24 +258,21 @@ fn an_interrupted_replay_continues_from_the_cursor_that_it_prints() {
     received.truncate(confirmed);
 
     tenure.ok(&["replay", "--from", from, "--to", "past"]);
-    received.extend(runtime.block_on(receive(&amqp, "past")));
+    received.extend(setup.receive("past"));
     tenure.ok(&["subscribe", "whole", "--no-bindings"]);
     tenure.ok(&["replay", "--from", "beginning", "--to", "whole"]);
-    let whole = runtime.block_on(receive(&amqp, "whole"));
+    let whole = setup.receive("whole");
     assert!(whole.len() >= 1_200, "{}", whole.len());
     assert_eq!(received, whole);
 }
 
 #[test]
 fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
-    let shared = RabbitMq::shared();
-    let amqp = shared.vhost("subscribe_wrong");
-    let vhost = name_in(&amqp);
-    let folder = tempfile::tempdir().expect("a folder");
-    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let setup = Setup::new("subscribe_wrong", &[]);
+    let tenure = &setup.tenure;
     tenure.ok(&["migrate"]);
     let classic = json!({"durable": true, "arguments": {"x-queue-type": "classic"}});
-    shared.manage("PUT", &format!("queues/{vhost}/other"), Some(&classic));
+    setup.manage("PUT", "other", Some(&classic));
     for (arguments, expected, words) in [
         (
             &["subscribe", "other"][..],
