@@ -1,7 +1,6 @@
 //! The state of each sweep, as the command line and the console show it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -37,14 +36,13 @@ impl SweepState {
 }
 
 impl Engine {
-    /// How long ago a worker last finished a run of a sweep that left nothing undone. None: there is no such run.
+    /// When a worker last finished a run of a sweep that left nothing undone. None: there is no such run.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn sweep_success_age(&self, sweep: Sweep) -> Result<Option<Duration>, StoreError> {
+    pub async fn last_success(&self, sweep: Sweep) -> Result<Option<DateTime<Utc>>, StoreError> {
         let last = self.store.last_done_run(sweep).await?;
-        let finished = last.and_then(|run| run.finished_at);
-        Ok(finished.map(|at| (self.now() - at).to_std().unwrap_or_default()))
+        Ok(last.and_then(|run| run.finished_at))
     }
 
     /// The state of each sweep that has a schedule, in the order of the rules.

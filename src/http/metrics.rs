@@ -1,6 +1,6 @@
 //! `/metrics` in the Prometheus text format. Gauges of the store are refreshed on request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -39,6 +40,8 @@ pub(super) struct Metrics {
     relayed: OnceLock<()>,
     /// The sweeps that this worker runs; it knows nothing about when others should run.
     sweeps: OnceLock<Vec<Sweep>>,
+    /// The last success of each sweep, as far as the store has said. It stays known while the store cannot be read.
+    successes: Arc<std::sync::Mutex<BTreeMap<Sweep, DateTime<Utc>>>>,
 }
 
 impl Metrics {
@@ -51,6 +54,7 @@ impl Metrics {
             started: Instant::now(),
             relayed: OnceLock::new(),
             sweeps: OnceLock::new(),
+            successes: Arc::default(),
         }
     }
 }
@@ -76,13 +80,13 @@ impl Api {
         if let Ok(engine) = self.engine() {
             show_connections(engine.store().connections());
         }
-        let running_for = self.metrics.started.elapsed();
         let sweeps = self.metrics.sweeps.get().cloned().unwrap_or_default();
+        let successes = self.metrics.successes.clone();
         let answered = self.run_detached(move |engine| async move {
             for sweep in sweeps {
-                let age = engine.sweep_success_age(sweep).await?.unwrap_or(running_for);
-                metrics::gauge!("tenure_sweep_success_age_seconds", "sweep" => sweep.as_str())
-                    .set(age.as_secs_f64());
+                if let Some(at) = engine.last_success(sweep).await? {
+                    lock(&successes).insert(sweep, at);
+                }
             }
             if relayed {
                 let backlog = engine.store().count_unpublished().await?;
@@ -98,6 +102,19 @@ impl Api {
             let _ = tokio::time::timeout(STORE_TIMEOUT, self.count()).await;
         }
         *asked = Some(Instant::now());
+    }
+
+    /// Reports how long ago each sweep last succeeded, as of now: the age of a success grows while the store cannot be read.
+    fn show_sweep_ages(&self) {
+        let running_for = self.metrics.started.elapsed();
+        let now = self.engine().ok().map(|engine| engine.now());
+        let successes = lock(&self.metrics.successes);
+        for sweep in self.metrics.sweeps.get().into_iter().flatten() {
+            let age = now.zip(successes.get(sweep)).map(|(now, at)| now - *at);
+            let age = age.map_or(running_for, |age| age.to_std().unwrap_or_default());
+            metrics::gauge!("tenure_sweep_success_age_seconds", "sweep" => sweep.as_str())
+                .set(age.as_secs_f64());
+        }
     }
 
     /// Counts the store's rows, unless a count is recent or running.
@@ -139,6 +156,7 @@ impl Api {
 )]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> impl IntoResponse {
     api.refresh().await;
+    api.show_sweep_ages();
     telemetry::read_process();
     let mut text = api.metrics.handle.render();
     if let Ok(engine) = api.engine() {
@@ -214,7 +232,7 @@ fn declare_requests<'a>(method: &str, path: &str, statuses: impl IntoIterator<It
 }
 
 fn show_census(census: &Census, shown: &std::sync::Mutex<BTreeSet<(&'static str, String)>>) {
-    let mut shown = shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut shown = lock(shown);
     let facets = [
         ("link", &census.link),
         ("service", &census.service),
@@ -231,6 +249,10 @@ fn show_census(census: &Census, shown: &std::sync::Mutex<BTreeSet<(&'static str,
     gauge("tenure_log_events", census.events);
     gauge("tenure_journal_lines", census.journal);
     gauge("tenure_dead_letters_open", census.dead_letters_open);
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn gauge(name: &'static str, value: i64) {

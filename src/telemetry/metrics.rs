@@ -322,7 +322,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_sweep_success_age_seconds",
         Unit::Seconds,
-        "Time since a worker last finished a run of a sweep that left nothing undone; if there is none, time since this worker started (sweep: those that are enabled)",
+        "Time since a worker last finished a run of a sweep that left nothing undone; if there is none, time since this worker started. It grows while the store cannot be read (sweep: those that are enabled)",
     ),
     // clock
     (

@@ -188,6 +188,34 @@ fn events_are_measured_up_to_their_commit_and_their_publication_and_counted_by_s
 }
 
 #[test]
+fn the_age_of_the_last_successful_sweep_grows_while_the_store_is_away() {
+    let site = Site::alone("metrics_of_sweeps_away");
+    let tenure = site.tenure(&[]);
+    let worker = tenure.run();
+    tenure.ok(&["sweep", "run", "stalled-invitations"]);
+    let read = || {
+        let page = page(&worker);
+        let age = value(
+            &page,
+            r#"tenure_sweep_success_age_seconds{sweep="stalled-invitations"}"#,
+        );
+        (value(&page, "tenure_store_up") == Some(1.0), age.expect("an age"))
+    };
+    worker.wait_until("a store", || read().0);
+    site.server().stop_immediate();
+    worker.wait_until("no store", || !read().0);
+    let (_, before) = read();
+    worker.wait_until("an older success", || {
+        let (is_up, age) = read();
+        assert!(!is_up && age >= before, "{age} after {before}");
+        age > before + 1.0
+    });
+    site.server().start();
+    worker.wait_until("the store again", || read().0);
+    assert!(worker.stop().success());
+}
+
+#[test]
 fn the_age_of_the_last_successful_sweep_falls_when_one_succeeds() {
     let site = Site::new("metrics_of_sweeps");
     let tenure = site.tenure(&[("TENURE_SWEEPS__REQUEST_LAPSE__ENABLED", "false")]);
