@@ -5,8 +5,8 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// The number of classes for data, `f1` to `f6` and `k1` to `k6`.
-const HUES: u8 = 6;
+/// The number of classes for data, `f1` to `f7` and `k1` to `k7`.
+const HUES: u8 = 7;
 const TEXT: RGBColor = RGBColor(0, 0, 250);
 const GRID: RGBColor = RGBColor(0, 0, 251);
 const AXIS: RGBColor = RGBColor(0, 0, 252);
@@ -19,7 +19,7 @@ fn hue(number: u8) -> RGBColor {
 /// A series of bars.
 pub struct Series<'a> {
     pub name: &'a str,
-    /// The number of its class, 1 to 6.
+    /// The number of its class, 1 to 7.
     pub hue: u8,
     pub values: Vec<u64>,
 }

@@ -11,10 +11,10 @@ use super::charts::{self, Bars, Series};
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Tone, counted, number};
+use super::ui::{self, Pages, Tone, counted, number};
 use super::view::View;
-use crate::domain::ClientKey;
 use crate::domain::policy::later;
+use crate::domain::{ClientKey, Timer};
 use crate::engine::{ClientForecast, Engine, ExpectedChange, ForecastDay, ForecastDays, ForecastRequest};
 use crate::http::ApiError;
 use crate::store::StoreError;
@@ -23,16 +23,71 @@ use crate::store::StoreError;
 const FORECAST_TIME: Duration = Duration::from_millis(40);
 /// Clients that a page lists.
 const LISTED: usize = 50;
+/// Clients before a page at most.
+const MOST_FROM: usize = 1_000_000;
 const BATCH: u32 = 200;
 
-/// The types of changes that a chart shows, with their names and colours.
-const KINDS: [(&str, &str, u8); 6] = [
-    ("access.expired", "access expires", 3),
-    ("access.expiring", "warning before expiry", 2),
-    ("subscription.ended", "subscription ends", 4),
-    ("", "other", 5),
-    ("invitation.stalled", "invitation stalls", 1),
-    ("access.request_closed", "request lapses", 6),
+/// How long a page reads as far as the page before it did.
+const AGAIN_TIME: Duration = Duration::from_secs(1);
+
+/// What happens to clients, as a chart and a calendar show it.
+struct Kind {
+    name: &'static str,
+    hue: u8,
+    /// The types of its changes. Empty: all that no other kind has.
+    types: &'static [&'static str],
+}
+
+const KINDS: [Kind; 7] = [
+    Kind {
+        name: "access expires",
+        hue: 3,
+        types: &["access.expired"],
+    },
+    Kind {
+        name: "warning before expiry",
+        hue: 2,
+        types: &["access.expiring"],
+    },
+    Kind {
+        name: "subscription ends",
+        hue: 4,
+        types: &["subscription.ended"],
+    },
+    Kind {
+        name: "clean-up",
+        hue: 7,
+        types: &CLEANED,
+    },
+    Kind {
+        name: "invitation stalls",
+        hue: 1,
+        types: &["invitation.stalled"],
+    },
+    Kind {
+        name: "request lapses",
+        hue: 6,
+        types: &["access.request_closed"],
+    },
+    Kind {
+        name: "other",
+        hue: 5,
+        types: &[],
+    },
+];
+
+/// The types of the changes of a clean-up, with what each is about. It also records which assignments it removed.
+const CLEANED: [&str; 5] = [
+    "report_schedule.removed",
+    "margin_rule.removed",
+    "assignment.removed",
+    "former_assignment.added",
+    "former_assignment.removed",
+];
+const REMOVED: [(&str, &str); 3] = [
+    (CLEANED[0], "report schedule"),
+    (CLEANED[1], "margin rule"),
+    (CLEANED[2], "assignment"),
 ];
 
 #[derive(Default)]
@@ -48,7 +103,11 @@ struct Asked {
     days: i64,
     partner: Option<String>,
     after: Option<ClientKey>,
+    /// Where the page that links here stopped to read: so both are about the same clients.
+    upto: Option<ClientKey>,
     day: Option<NaiveDate>,
+    /// The number of clients on the pages before.
+    from: usize,
 }
 
 impl Asked {
@@ -59,6 +118,8 @@ impl Asked {
             .unwrap_or(30);
         let partner = view.params.partner()?;
         let after = subject(view, "after")?;
+        let upto = subject(view, "upto")?;
+        let from = view.params.number("from", 0, MOST_FROM)?.unwrap_or(0);
         let day = view.params.text("day")?.map(|day| day.parse::<NaiveDate>());
         let day = day
             .transpose()
@@ -67,7 +128,9 @@ impl Asked {
             days,
             partner,
             after,
+            upto,
             day,
+            from,
         })
     }
 }
@@ -81,8 +144,9 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         after: asked.after.clone(),
         limit: BATCH,
     };
+    let upto = asked.upto.clone();
     let found = view
-        .run(move |engine| async move { read(&engine, request).await })
+        .run(move |engine| async move { read(&engine, request, upto).await })
         .await?;
     let frame = Frame {
         title: "Forecast",
@@ -95,21 +159,15 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
 }
 
 fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
-    let is_on_day = |client: &&ClientForecast| {
-        let mut changes = client.changes.iter();
-        asked
-            .day
-            .is_none_or(|day| changes.any(|change| change.time.date_naive() == day))
+    let listed = listed(&found.clients, asked.day);
+    let next = found.next.as_ref().map(ClientKey::to_string);
+    let links = Links {
+        view,
+        upto: next.as_deref(),
     };
-    let mut listed: Vec<&ClientForecast> = found.clients.iter().filter(is_on_day).collect();
-    listed.sort_by_key(|client| {
-        let change = client.changes.iter().find(|change| !is_warning(change));
-        change.or(client.changes.last()).map(|change| change.time)
-    });
-    let next = found
-        .next
-        .as_ref()
-        .map(|next| view.with(&[("after", Some(&next.to_string()))]));
+    let next = next
+        .as_deref()
+        .map(|next| links.to(&[("after", Some(next)), ("upto", None)]));
     let partner = asked.partner.as_deref().unwrap_or_default();
     html! {
         form.filters action="/forecast" {
@@ -124,13 +182,57 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
             section.card.flush { (ui::empty("No timer fires in this period", "If no event arrives, nothing changes. Choose a longer period to look further ahead.")) }
         } @else {
             (ui::card("By day", &chart(view.now, asked.days, &found.days)))
-            (calendar(view, asked.days, &found.days))
+            (calendar(&links, asked.days, &found.days))
             div.grid {
-                div.third { (partners_card(view, &found.partners)) }
-                div.two-thirds { (clients_card(view, &listed, asked.day)) }
+                div.third { (partners_card(&links, &found.partners)) }
+                div.two-thirds { (clients_card(&links, &listed, asked)) }
             }
         }
     }
+}
+
+/// Links from a forecast to parts of it.
+struct Links<'v> {
+    view: &'v View,
+    /// Where the page stopped to read, if it did.
+    upto: Option<&'v str>,
+}
+
+impl Links<'_> {
+    /// This page with other parameters, from the first client that it lists.
+    fn to(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let mut all = vec![("from", None)];
+        if !changes.iter().any(|(name, _)| *name == "upto") {
+            all.push(("upto", self.upto));
+        }
+        all.extend(changes);
+        self.view.with(&all)
+    }
+}
+
+/// The clients that change on a day, or on any, in the order of their first changes there. A client that is only warned counts by
+/// its last warning.
+fn listed(clients: &[ClientForecast], day: Option<NaiveDate>) -> Vec<&ClientForecast> {
+    let first = |client: &ClientForecast| {
+        let mut shown = shown(client, day);
+        let change = shown.clone().find(|change| !is_warning(change));
+        change.or(shown.next_back()).map(|change| change.time)
+    };
+    let mut listed: Vec<_> = clients
+        .iter()
+        .filter_map(|client| Some((first(client)?, client)))
+        .collect();
+    listed.sort_by_key(|(at, _)| *at);
+    listed.into_iter().map(|(_, client)| client).collect()
+}
+
+/// The changes of a client on a day, or all.
+fn shown(
+    client: &ClientForecast,
+    day: Option<NaiveDate>,
+) -> impl DoubleEndedIterator<Item = &ExpectedChange> + Clone {
+    let is_shown = move |change: &&ExpectedChange| day.is_none_or(|day| change.time.date_naive() == day);
+    client.changes.iter().filter(is_shown)
 }
 
 fn subject(view: &mut View, name: &'static str) -> Result<Option<ClientKey>, ApiError> {
@@ -140,8 +242,16 @@ fn subject(view: &mut View, name: &'static str) -> Result<Option<ClientKey>, Api
     key.transpose()
 }
 
-async fn read(engine: &Engine, mut request: ForecastRequest) -> Result<Forecasted, StoreError> {
+async fn read(
+    engine: &Engine,
+    mut request: ForecastRequest,
+    upto: Option<ClientKey>,
+) -> Result<Forecasted, StoreError> {
     let began = Instant::now();
+    let is_over = |next: &ClientKey| match &upto {
+        Some(upto) => next >= upto || began.elapsed() > AGAIN_TIME,
+        None => began.elapsed() > FORECAST_TIME,
+    };
     let (mut days, mut found) = (ForecastDays::default(), Forecasted::default());
     loop {
         let page = engine.forecast(&request).await?;
@@ -158,7 +268,7 @@ async fn read(engine: &Engine, mut request: ForecastRequest) -> Result<Forecaste
             found.clients.push(client);
         }
         let Some(next) = page.next else { break };
-        if began.elapsed() > FORECAST_TIME {
+        if is_over(&next) {
             found.next = Some(next);
             break;
         }
@@ -168,15 +278,13 @@ async fn read(engine: &Engine, mut request: ForecastRequest) -> Result<Forecaste
     Ok(found)
 }
 
-fn of_kind(day: &ForecastDay, kind: &str) -> u64 {
-    if kind.is_empty() {
-        let known: u64 = KINDS
-            .iter()
-            .filter_map(|(kind, _, _)| day.by_type.get(*kind))
-            .sum();
-        return day.changes.saturating_sub(known);
+/// How many changes of a kind a day has.
+fn of_kind(day: &ForecastDay, kind: &Kind) -> u64 {
+    let sum = |kind: &Kind| -> u64 { kind.types.iter().filter_map(|name| day.by_type.get(*name)).sum() };
+    if kind.types.is_empty() {
+        return day.changes.saturating_sub(KINDS.iter().map(sum).sum());
     }
-    day.by_type.get(kind).copied().unwrap_or(0)
+    sum(kind)
 }
 
 fn chart(now: DateTime<Utc>, reach: i64, days: &[ForecastDay]) -> Markup {
@@ -192,9 +300,9 @@ fn chart(now: DateTime<Utc>, reach: i64, days: &[ForecastDay]) -> Markup {
         labels: all.iter().map(|day| day.format("%-d %b").to_string()).collect(),
         series: KINDS
             .iter()
-            .map(|(kind, name, hue)| Series {
-                name,
-                hue: *hue,
+            .map(|kind| Series {
+                name: kind.name,
+                hue: kind.hue,
                 values: all
                     .iter()
                     .map(|day| by_day.get(day).map_or(0, |day| of_kind(day, kind)))
@@ -210,18 +318,17 @@ fn is_warning(change: &ExpectedChange) -> bool {
     change.kind == "access.expiring"
 }
 
-/// What happens to a client, on a day or on all: warnings in a line of their own.
+/// What happens to a client, on a day or on all: a clean-up in one line, and warnings in a line of their own.
 fn to_come(client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
-    let is_shown = |change: &&ExpectedChange| day.is_none_or(|day| change.time.date_naive() == day);
-    let (warnings, others): (Vec<_>, Vec<_>) = client
-        .changes
-        .iter()
-        .filter(is_shown)
-        .partition(|change| is_warning(change));
+    let (warnings, others): (Vec<_>, Vec<_>) = shown(client, day).partition(|change| is_warning(change));
+    let (cleaned, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|change| is_cleaned(change));
     let dates = warnings
         .iter()
         .map(|change| change.time.format("%-d %b").to_string());
     html! {
+        @if let Some(first) = cleaned.first() {
+            div { (ui::moment(first.time)) " clean-up: " (removed(&cleaned)) }
+        }
         @for change in &others {
             div { (ui::moment(change.time)) " " code { (change.kind) } @if let Some(id) = &change.id { " " span.id { (ui::breakable(id)) } } }
         }
@@ -231,10 +338,36 @@ fn to_come(client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
     }
 }
 
-/// The days as weeks, with the number of clients that change on each.
-fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
+/// A clean-up makes the change.
+fn is_cleaned(change: &ExpectedChange) -> bool {
+    change.timer == Timer::TerminatedCleanup
+}
+
+/// What a clean-up removes: `2 report schedules, 1 margin rule`.
+fn removed(changes: &[&ExpectedChange]) -> String {
+    let counts = REMOVED.iter().filter_map(|(kind, noun)| {
+        let count = changes.iter().filter(|change| change.kind == *kind).count();
+        (count > 0).then(|| counted(count, noun))
+    });
+    format!("{} removed", counts.collect::<Vec<_>>().join(", "))
+}
+
+/// A mark for each kind of change of a day, in the colours of the chart.
+fn marks(day: &ForecastDay) -> Markup {
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| of_kind(day, kind) > 0).collect();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    html! {
+        span.marks title=(names.join(", ")) {
+            @for kind in &kinds { svg viewBox="0 0 10 10" aria-hidden="true" { rect class={ "f" (kind.hue) } width="10" height="10" rx="2" {} } }
+            span.visually-hidden { (names.join(", ")) }
+        }
+    }
+}
+
+/// The days as weeks, with the number of clients that change on each and the kinds of their changes.
+fn calendar(links: &Links<'_>, reach: i64, days: &[ForecastDay]) -> Markup {
     let by_day: BTreeMap<NaiveDate, &ForecastDay> = days.iter().map(|day| (day.day, day)).collect();
-    let today = view.now.date_naive();
+    let today = links.view.now.date_naive();
     let first = today - TimeDelta::days(i64::from(today.weekday().num_days_from_monday()));
     let last = today + TimeDelta::days(reach);
     // A single client is never many.
@@ -255,11 +388,15 @@ fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
             div.scroll tabindex="0" { table.calendar {
                 thead { tr { @for name in ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] { th scope="col" { (name) } } } }
                 tbody { @for monday in weeks { tr { @for day in monday.iter_days().take(7) {
-                    @let clients = by_day.get(&day).map_or(0, |day| day.clients);
+                    @let changing = by_day.get(&day);
+                    @let clients = changing.map_or(0, |day| day.clients);
                     @let is_out = day < today || day > last;
                     td class=(if is_out { "out" } else { heat(clients) }) {
                         span.muted { @if day.day() == 1 || day == first { (day.format("%-d %b")) } @else { (day.day()) } }
-                        @if clients > 0 && !is_out { b { a href=(view.with(&[("day", Some(&day.to_string()))])) { (number(clients)) } } }
+                        @if let Some(changing) = changing.filter(|_| !is_out) {
+                            b { a href=(links.to(&[("day", Some(&day.to_string()))])) { (number(clients)) } }
+                            (marks(changing))
+                        }
                     }
                 } } } }
             } }
@@ -267,7 +404,7 @@ fn calendar(view: &View, reach: i64, days: &[ForecastDay]) -> Markup {
     )
 }
 
-fn partners_card(view: &View, partners: &BTreeMap<String, (u64, u64)>) -> Markup {
+fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>) -> Markup {
     let mut sorted: Vec<_> = partners.iter().collect();
     sorted.sort_by_key(|(_, (clients, _))| std::cmp::Reverse(*clients));
     ui::table_card(
@@ -278,7 +415,7 @@ fn partners_card(view: &View, partners: &BTreeMap<String, (u64, u64)>) -> Markup
                 thead { tr { th { "Partner" } th.num { "Clients" } th.num { "Expiries" } } }
                 tbody { @for (partner, (clients, expiries)) in sorted.into_iter().take(20) {
                     tr {
-                        th scope="row" { a.id href=(view.with(&[("partner", Some(partner)), ("after", None)])) { (ui::breakable(partner)) } }
+                        th scope="row" { a.id href=(links.to(&[("partner", Some(partner)), ("after", None), ("upto", None)])) { (ui::breakable(partner)) } }
                         td.num { (number(*clients)) }
                         td.num { (number(*expiries)) }
                     }
@@ -288,25 +425,35 @@ fn partners_card(view: &View, partners: &BTreeMap<String, (u64, u64)>) -> Markup
     )
 }
 
-fn clients_card(view: &View, clients: &[&ClientForecast], day: Option<NaiveDate>) -> Markup {
+fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -> Markup {
+    let day = asked.day;
+    let page = clients.get(asked.from..).unwrap_or_default();
+    let page = &page[..page.len().min(LISTED)];
+    let (first, last) = (asked.from + 1, asked.from + page.len());
+    let next = last.to_string();
+    let pages = Pages {
+        first: (asked.from > 0).then(|| links.to(&[])),
+        next: (last < clients.len() && !page.is_empty()).then(|| links.to(&[("from", Some(&next))])),
+    };
     let heading = day.map_or("By client".to_owned(), |day| {
         format!("On {}", day.format("%-d %b %Y"))
     });
-    let end = html! { @if day.is_some() { a href=(view.with(&[("day", None)])) { "All days" } } @else { (counted(clients.len(), "client")) } };
+    let end = html! { (counted(clients.len(), "client")) @if day.is_some() { " · " a href=(links.to(&[("day", None)])) { "All days" } } };
     ui::table_card(
         &heading,
         &end,
         &html! {
             div.scroll { table.rows {
                 thead { tr { th { "Client" } th { "Changes to come" } } }
-                tbody { @for client in clients.iter().take(LISTED) {
+                tbody { @for client in page {
                     tr data-row {
                         th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
                         td { (to_come(client, day)) }
                     }
                 } }
             } }
-            @if clients.len() > LISTED { p.pager { "These are the first " (LISTED) ". Choose a day or a partner to see others." } }
+            @if page.is_empty() { (ui::empty("No client changes here", "Choose another day, or all days.")) }
+            @if pages.are_several() { (ui::pager(&format!("{} to {} of {}", number(first), number(last), counted(clients.len(), "client")), &pages)) }
         },
     )
 }
