@@ -22,7 +22,7 @@ pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
     let hour = summary.last_hour();
     BTreeMap::from([
         ("events", number(hour.events())),
-        ("changes", number(hour.changes)),
+        ("changes", number(hour.changes.total())),
         ("refused", number(hour.refused)),
         ("dead-letters", number(summary.dead_letters.total)),
         (

@@ -52,7 +52,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
     let content = html! {
         (verdict(&summary))
         (figures(&summary, expiries.as_ref()))
-        (activity(&view, is_day))
+        (activity(&view, &summary, is_day))
         div.grid {
             div.two-thirds { (sweeps_card(&summary)) }
             div.third { (worker_card(&summary)) (flow_card(&summary)) }
@@ -122,7 +122,7 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     html! {
         section.figures aria-label="Figures" {
             (figure("Events in the last hour", "events", value("events"), "", "/sources", spark(MinuteCounts::events, 1)))
-            (figure("Changes in the last hour", "changes", value("changes"), "", "/sources", spark(|counts| counts.changes, 6)))
+            (figure("Changes in the last hour", "changes", value("changes"), "", "/sources", spark(|counts| counts.changes.total(), 6)))
             (figure("Refused in the last hour", "refused", value("refused"), "", "/refusals", spark(|counts| counts.refused, 3)))
             (figure("Open dead letters", "dead-letters", value("dead-letters"), &match hour.dead { 0 => "none new in the last hour".into(), new => format!("{} new in the last hour", number(new)) }, "/dead-letters", None))
             (figure("Changes not published", "backlog", value("backlog"), &relay_note(summary), "/sources", None))
@@ -143,50 +143,72 @@ fn relay_note(summary: &Summary) -> String {
     }
 }
 
-fn activity(view: &View, is_day: bool) -> Markup {
-    let (steps, form) = if is_day {
-        (view.engine.activity(96, 15), "%H:%M")
+/// What one step of a chart counts.
+type Count = fn(&MinuteCounts) -> u64;
+
+/// The outcomes of events, and the causes of changes, with their colours.
+const OUTCOMES: [(&str, u8, Count); 5] = [
+    ("applied", 1, |counts| counts.applied),
+    ("duplicate", 2, |counts| counts.duplicate),
+    ("refused", 3, |counts| counts.refused),
+    ("deferred", 5, |counts| counts.deferred),
+    ("dead letter", 4, |counts| counts.dead),
+];
+const CAUSES: [(&str, u8, Count); 3] = [
+    ("event", 6, |counts| counts.changes.by_event),
+    ("timer", 5, |counts| counts.changes.by_timer),
+    ("correction", 3, |counts| counts.changes.corrections),
+];
+
+/// Events and changes over the last hour or the last day, as this worker has counted them.
+fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
+    let (steps, unit, span) = if is_day {
+        (
+            view.engine.activity(96, 15),
+            "a quarter of an hour",
+            "the last day",
+        )
     } else {
-        (view.engine.activity(60, 1), "%H:%M")
+        (view.engine.activity(60, 1), "a minute", "the last hour")
     };
-    let series = |name, hue, of: fn(&MinuteCounts) -> u64| Series {
-        name,
-        hue,
-        values: steps.iter().map(|(_, counts)| of(counts)).collect(),
+    let chart = |what: &str, parts: &[(&'static str, u8, Count)], none: &str| {
+        let series = parts.iter().map(|(name, hue, of)| Series {
+            name,
+            hue: *hue,
+            values: steps.iter().map(|(_, counts)| of(counts)).collect(),
+        });
+        let series: Vec<Series<'_>> = series.collect();
+        let is_empty = series.iter().flat_map(|one| &one.values).all(|value| *value == 0);
+        html! {
+            h3 { (what) }
+            @if is_empty { p.muted { (none) } } @else {
+                div.newest { (charts::bars(&Bars {
+                    description: &format!("{what}, {unit}, {span}"),
+                    labels: steps.iter().map(|(at, _)| at.format("%H:%M").to_string()).collect(),
+                    series,
+                    height: 200,
+                })) }
+            }
+        }
     };
-    let unit = if is_day {
-        "a quarter of an hour"
-    } else {
-        "a minute"
-    };
-    let description = format!(
-        "Events {unit} by outcome, {}",
-        if is_day { "the last day" } else { "the last hour" }
-    );
-    let is_empty = steps.iter().all(|(_, counts)| counts.events() == 0);
+    let is_empty = steps
+        .iter()
+        .all(|(_, counts)| counts.events() + counts.changes.total() == 0);
+    let several = summary.workers.iter().filter(|worker| !worker.gone).count() > 1;
     html! {
-        section.card {
+        section.card.activity {
             header {
-                h2 { "Events " (unit) ", by outcome" }
+                h2 { "Events and changes " (unit) }
                 span.end {
+                    @if several { span.muted { "of this worker" } " · " }
                     @if is_day { a href="/" { "Hour" } " · " b { "Day" } } @else { b { "Hour" } " · " a href="/?span=day" { "Day" } }
                 }
             }
             @if is_empty {
                 (ui::empty("No event has arrived in this time", "Counts begin when this worker starts. Send events over RabbitMQ, HTTP or from a file."))
             } @else {
-                div.newest { (charts::bars(&Bars {
-                    description: &description,
-                    labels: steps.iter().map(|(at, _)| at.format(form).to_string()).collect(),
-                    series: vec![
-                        series("applied", 1, |counts| counts.applied),
-                        series("duplicate", 2, |counts| counts.duplicate),
-                        series("refused", 3, |counts| counts.refused),
-                        series("deferred", 5, |counts| counts.deferred),
-                        series("dead letter", 4, |counts| counts.dead),
-                    ],
-                    height: 200,
-                })) }
+                (chart("Events by outcome", &OUTCOMES, "No event has arrived in this time."))
+                (chart("Changes by cause", &CAUSES, "Nothing has changed in this time."))
             }
         }
     }
@@ -284,7 +306,7 @@ fn listed(names: &[impl AsRef<str>]) -> Markup {
     }
 }
 
-/// How far behind each lane is, and when each expected source was last heard.
+/// The low watermark, when each expected source was last heard, and the lag and the depth of each lane.
 fn flow_card(summary: &Summary) -> Markup {
     let none = summary.sources.is_empty() && summary.lanes.is_empty();
     ui::table_card(
@@ -293,6 +315,7 @@ fn flow_card(summary: &Summary) -> Markup {
         &html! {
             @if none { (ui::empty("No expected sources, no lanes", "The section [sources] of the settings names sources; lanes are queues of RabbitMQ.")) }
             @else { div.pad { dl {
+                dt { "Low watermark" } dd { (super::sources::low_watermark(summary)) }
                 @for source in &summary.sources {
                     dt.id { (ui::breakable(&source.source)) }
                     dd {
@@ -328,7 +351,7 @@ fn dead_letters_card(summary: &Summary) -> Markup {
                     thead { tr { th { "Reason" } th.num { "Number" } } }
                     tbody { @for group in groups.groups.iter().take(6) {
                         tr data-row {
-                            td.wrap { a href=(super::dead_letters::group_url(group)) { (ui::coded(&group.reason)) } " " span.muted { (group.origin) } }
+                            td.wrap { a href=(super::dead_letters::group_url(&group.key)) { (ui::coded(&group.key.reason)) } " " span.muted { (group.key.source_name()) ", " (group.key.origin) } }
                             td.num { (number(group.count)) }
                         }
                     } }

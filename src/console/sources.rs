@@ -28,7 +28,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
         (sources(&summary))
         (lanes(&summary))
         div.grid {
-            div.half { (outbox(&view, &summary)) }
+            div.half { (low_watermark_card(&summary)) (outbox(&view, &summary)) }
             div.half { (checks(&summary)) }
         }
         (latest(&view, &lines))
@@ -77,18 +77,40 @@ fn lanes(summary: &Summary) -> Markup {
                 (ui::empty("No lanes", "Lanes are queues of RabbitMQ. Without a broker, events come over HTTP and from files."))
             } @else {
                 div.scroll { table.rows {
-                    thead { tr { th { "Lane" } th.num { "Waiting" } th { "Watermark" } th { "Behind" } th { "Recorded" } } }
+                    thead { tr { th { "Lane" } th.num { "Depth" } th { "Watermark" } th.num { "Lag" } th { "Recorded" } } }
                     tbody { @for lane in &summary.lanes {
                         tr data-row {
                             th scope="row" data-label="Lane" { span.id { (ui::breakable(&lane.lane)) } }
-                            td.num data-label="Waiting" { (waiting(summary, &lane.lane)) }
+                            td.num data-label="Depth" { (waiting(summary, &lane.lane)) }
                             td data-label="Watermark" { @match lane.watermark { Some(at) => { (ui::moment(at)) }, None => { span.muted { "no heartbeat yet" } } } }
-                            td data-label="Behind" { @match lane.watermark { Some(at) => { (ui::duration(summary.now - at)) }, None => { "–" } } }
+                            td.num data-label="Lag" { @match lane.watermark { Some(at) => { (ui::duration(summary.now - at)) }, None => { "–" } } }
                             td data-label="Recorded" { (ui::moment(lane.recorded_at)) }
                         }
                     } }
                 } }
             }
+        },
+    )
+}
+
+/// The moment up to which every event has arrived, and why it is not later.
+pub fn low_watermark(summary: &Summary) -> Markup {
+    let low = &summary.low_watermark;
+    html! {
+        @match low.until {
+            Some(at) => { (ui::moment_and_distance(summary.now, at)) },
+            None => { "not known yet" },
+        }
+        @if let Some(behind) = &low.behind { div.muted { (ui::prose(&sentence(&behind.to_string()))) } }
+    }
+}
+
+fn low_watermark_card(summary: &Summary) -> Markup {
+    ui::card(
+        "Low watermark",
+        &html! {
+            p { "Every event from before this moment has arrived. Timers that are due by then fire." }
+            dl { dt { "Up to" } dd { (low_watermark(summary)) } }
         },
     )
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Outcome;
+use crate::domain::{Cause, Entry};
 
 /// For how long minutes are kept.
 const KEPT: TimeDelta = TimeDelta::days(1);
@@ -19,8 +20,45 @@ pub struct MinuteCounts {
     pub refused: u64,
     pub dead: u64,
     pub deferred: u64,
-    /// Lines written to the journal.
-    pub changes: u64,
+    pub changes: ChangeCounts,
+}
+
+/// The lines of the journal that one minute brought, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeCounts {
+    pub by_event: u64,
+    pub by_timer: u64,
+    /// Corrections, whatever they correct.
+    pub corrections: u64,
+}
+
+impl ChangeCounts {
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_event + self.by_timer + self.corrections
+    }
+
+    /// The numbers of lines.
+    pub(super) fn of(journal: &[Entry]) -> Self {
+        let mut counts = Self::default();
+        for entry in journal {
+            let count = match &entry.cause {
+                Cause::Event { .. } if !entry.is_correction() => &mut counts.by_event,
+                Cause::Timer { .. } if !entry.is_correction() => &mut counts.by_timer,
+                _ => &mut counts.corrections,
+            };
+            *count += 1;
+        }
+        counts
+    }
+}
+
+impl std::ops::AddAssign for ChangeCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.by_event += other.by_event;
+        self.by_timer += other.by_timer;
+        self.corrections += other.corrections;
+    }
 }
 
 impl MinuteCounts {
@@ -79,8 +117,7 @@ impl Activity {
         }
     }
 
-    pub fn add_changes(&self, now: DateTime<Utc>, changes: usize) {
-        let changes = u64::try_from(changes).unwrap_or(u64::MAX);
+    pub fn add_changes(&self, now: DateTime<Utc>, changes: ChangeCounts) {
         self.add(
             now,
             MinuteCounts {
@@ -140,15 +177,26 @@ mod tests {
             at("2026-03-01T10:04:59Z"),
             MinuteCounts::of(&[Outcome::Dead("x".into())]),
         );
-        activity.add_changes(at("2026-03-01T10:05:00Z"), 7);
+        let changes = ChangeCounts {
+            by_event: 4,
+            by_timer: 2,
+            corrections: 1,
+        };
+        activity.add_changes(at("2026-03-01T10:05:00Z"), changes);
         let steps = activity.steps(at("2026-03-01T10:06:00Z"), 2, 5);
         let counted = |place: usize| {
             let counts: &MinuteCounts = &steps[place].1;
-            (counts.events(), counts.applied, counts.dead, counts.changes)
+            (
+                counts.events(),
+                counts.applied,
+                counts.dead,
+                counts.changes.total(),
+            )
         };
         assert_eq!(steps[0].0, at("2026-03-01T10:00:00Z"));
         assert_eq!((counted(0), counted(1)), ((3, 1, 1, 0), (0, 0, 0, 7)));
-        activity.add_changes(at("2026-03-02T10:05:00Z"), 1);
+        assert_eq!(steps[1].1.changes, changes);
+        activity.add_changes(at("2026-03-02T10:05:00Z"), changes);
         let minutes = activity.0.lock().unwrap();
         assert_eq!(minutes.len(), 2, "10:05 of both days");
     }

@@ -11,8 +11,8 @@ use crate::domain::time::rfc3339;
 use crate::store::{ExpectedSource, LaneProgress, StoreError};
 
 /// The moment up to which every event has been ingested.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LowWatermark {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LowWatermark {
     /// None: not known yet.
     pub until: Option<DateTime<Utc>>,
     /// What is furthest behind the clock: a lane or a silent source.
@@ -71,7 +71,7 @@ impl HeldBack {
 impl LowWatermark {
     /// Without lanes no event can wait in a queue, and without a silent source none can wait elsewhere: then the low watermark
     /// is the moment itself. A watermark in the future was written by a wrong clock, and is ignored.
-    pub fn of(
+    pub(super) fn of(
         lanes: &[LaneProgress],
         sources: &[ExpectedSource],
         moment: DateTime<Utc>,

@@ -68,14 +68,13 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 pub use accesses::{AccessLogPage, AccessView};
-pub use activity::MinuteCounts;
+pub use activity::{ChangeCounts, MinuteCounts};
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
 pub use counters::declare_counters;
 pub use dead_letters::{
-    DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, origin_kind,
-    reason_kind,
+    DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, NO_SOURCE,
 };
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
@@ -90,7 +89,7 @@ pub use history::{
 pub use ingest::{Incoming, MakeDead, Outcome};
 pub use issues::{Check, Issue, Part, tone_of, verdict};
 pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
-pub use low_watermark::HeldBack;
+pub use low_watermark::{HeldBack, LowWatermark};
 pub use operator::{Authority, Operator};
 pub use overview::{EXPIRY_DAYS, ExpiryCounts, Overview, RefusalCount, RefusalCounts, Unpublished};
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
@@ -367,15 +366,15 @@ impl Engine {
 
     /// Announces what a commit wrote to the journal.
     fn announce(&self, commit: &Commit) {
-        self.announce_lines(commit.journal.len());
+        self.announce_changes(ChangeCounts::of(&commit.journal));
     }
 
-    /// Announces that this many lines were written to the journal.
-    fn announce_lines(&self, lines: usize) {
-        if lines == 0 {
+    /// Announces that these changes were written to the journal.
+    fn announce_changes(&self, changes: ChangeCounts) {
+        if changes.total() == 0 {
             return;
         }
-        self.activity.add_changes(self.now(), lines);
+        self.activity.add_changes(self.now(), changes);
         self.journal_written.notify_one();
         self.feed_written.notify_one();
         self.delivery_written.notify_one();

@@ -6,8 +6,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{
-    DeadLetterGroups, EndpointView, Engine, ForecastDays, ForecastRequest, SourceStatus, SweepState,
-    WorkerStatus,
+    DeadLetterGroups, EndpointView, Engine, ForecastDays, ForecastRequest, LowWatermark, SourceStatus,
+    SweepState, WorkerStatus,
 };
 use crate::config::Schedule;
 use crate::domain::Sweep;
@@ -31,6 +31,7 @@ pub struct Overview {
     pub sweeps: Vec<SweepState>,
     pub lanes: Vec<LaneProgress>,
     pub sources: Vec<SourceStatus>,
+    pub low_watermark: LowWatermark,
     pub endpoints: Vec<EndpointView>,
     pub dead_letters: DeadLetterGroups,
     /// None: no relay publishes changes.
@@ -110,11 +111,14 @@ impl Engine {
         } else {
             None
         };
+        let lanes = self.store.lanes().await?;
+        let expected = self.store.sources().await?;
         Ok(Overview {
             now: self.watch.present(),
             workers: self.workers().await?,
             sweeps: self.sweep_states(schedules).await?,
-            lanes: self.store.lanes().await?,
+            low_watermark: LowWatermark::of(&lanes, &expected, self.now(), &self.watch),
+            lanes,
             sources: self.sources().await?,
             endpoints: self.endpoints().await?,
             dead_letters: self.dead_letter_groups().await?,

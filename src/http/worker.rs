@@ -62,7 +62,7 @@ impl Minute {
             refused,
             dead,
             deferred,
-            changes,
+            changes: changes.total(),
         }
     }
 

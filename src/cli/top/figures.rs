@@ -171,6 +171,7 @@ impl Serialize for Figures {
             sweeps,
             lanes,
             sources,
+            low_watermark,
             endpoints,
             dead_letters,
             relay,
@@ -191,6 +192,7 @@ impl Serialize for Figures {
         map.serialize_entry("lanes", lanes)?;
         map.serialize_entry("relay", relay)?;
         map.serialize_entry("sources", sources)?;
+        map.serialize_entry("low_watermark", low_watermark)?;
         map.serialize_entry("endpoints", endpoints)?;
         map.serialize_entry("dead_letters", dead_letters)?;
         map.serialize_entry("refusals", &self.refusals)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
 use super::{DeadLine, Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
+use crate::engine::ChangeCounts;
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
 use crate::engine::plan::{self, History, Plan, Situation};
@@ -59,7 +60,7 @@ impl Engine {
             None
         };
         let mut ingested = Ingested::default();
-        let (mut is_empty, mut lines) = (true, 0);
+        let (mut is_empty, mut changes) = (true, ChangeCounts::default());
         for number in 1..=limits.parts {
             let rest = &transaction.events[ingested.events..];
             let part = &rest[..rest.len().min(limits.events_per_part)];
@@ -86,7 +87,7 @@ impl Engine {
                 commit.heard = transaction.heard.to_vec();
             }
             is_empty &= commit.is_empty();
-            lines += commit.journal.len();
+            changes += ChangeCounts::of(&commit.journal);
             let _writing = transaction.originals.span("commit");
             if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
@@ -98,7 +99,7 @@ impl Engine {
             }
             batch.write(&commit).await?;
         }
-        self.announce_lines(lines);
+        self.announce_changes(changes);
         Ok(ingested)
     }
 

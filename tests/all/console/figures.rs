@@ -1,12 +1,12 @@
 //! What figures and lists of pages are made of.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tenure::domain::Policy;
-use tenure::engine::{FeedStart, Incoming};
+use tenure::domain::{Policy, Sweep};
+use tenure::engine::{FeedStart, Incoming, SweepMode, SweepOptions};
 use tenure::wire::{Decoder, Limits};
 
-use super::site::{Site, by, noon};
+use super::site::{Site, at, by, noon};
 use crate::support::http_client;
 
 async fn page(site: &Site, path: &str) -> String {
@@ -72,6 +72,8 @@ async fn lanes_show_how_many_messages_wait_and_who_says_so() {
     site.clock.set(noon() + TimeDelta::minutes(3));
     let text = page(&site, "/sources").await;
     assert!(text.contains("1\u{202f}234"), "{text}");
+    // No heartbeat has come through the lanes.
+    assert!(text.contains("not known yet"), "{text}");
     assert!(
         text.contains("RabbitMQ reported the waiting messages 3 min ago"),
         "{text}"
@@ -282,4 +284,168 @@ async fn a_download_that_lacks_clients_says_so() {
         "{last}"
     );
     assert!(last.contains("tenure client list -o csv"), "{last}");
+}
+
+/// The links of a page that begin with this.
+fn links(text: &str, begin: &str) -> Vec<String> {
+    let rest = text.split("href=\"").skip(1);
+    let links = rest.filter_map(|rest| rest.split('"').next());
+    links
+        .filter(|link| link.starts_with(begin))
+        .map(|link| link.replace("&amp;", "&"))
+        .collect()
+}
+
+#[tokio::test]
+async fn dead_letters_are_grouped_by_the_source_of_their_events() {
+    let site = Site::start(noon(), &[]).await;
+    for (id, source) in [("1", "/accounts"), ("2", "/space"), ("3", "/space")] {
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": source, "type": "client.adopted", "subject": "acme/x",
+        });
+        site.line(&event.to_string()).await;
+    }
+    site.line("{\"specversion\":\"1.0\",\"id\":\"4\",\"type\":\"client.adopted\"}")
+        .await;
+    let text = page(&site, "/dead-letters").await;
+    let groups = links(&text, "/dead-letters?reason=");
+    assert_eq!(groups.len(), 3, "{groups:?}");
+    assert!(text.contains(">no source<"), "{text}");
+    for (source, ids) in [
+        ("&source=/accounts", &[1][..]),
+        ("&source=/space", &[2, 3]),
+        ("", &[4]),
+    ] {
+        let is_of = |link: &&String| match source {
+            "" => !link.contains("source="),
+            source => link.contains(source),
+        };
+        let group = groups.iter().find(is_of).expect("a group");
+        let listed = page(&site, group).await;
+        let listed: Vec<String> = links(&listed, "/dead-letters/");
+        let expected: Vec<String> = ids.iter().map(|id| format!("/dead-letters/{id}")).collect();
+        assert_eq!(listed, expected, "{group}");
+        // The page of a dead letter links to its group.
+        assert!(links(&page(&site, &expected[0]).await, "/dead-letters?").contains(group));
+    }
+}
+
+/// Links a client at a moment: its access expires 60 days later.
+async fn linked_at(site: &Site, client: &str, at: DateTime<Utc>) {
+    site.event(client, "client.added", at, json!({"name": client}))
+        .await;
+    site.event(client, "client.invited", at, json!({"steps": ["accepted"]}))
+        .await;
+    site.event(client, "invitation.accepted", at, json!({})).await;
+}
+
+/// Terminates a client with a report schedule, a margin rule and an assignment: it is cleaned up seven days later.
+async fn terminated_at(site: &Site, client: &str, at: DateTime<Utc>) {
+    for (kind, data) in [
+        ("assignment.added", json!({"assignment_id": "campaign-7"})),
+        ("report_schedule.created", json!({"schedule_id": "weekly-1"})),
+        ("margin_rule.created", json!({"rule_id": "margin-1"})),
+    ] {
+        site.event(client, kind, at - TimeDelta::hours(1), data).await;
+    }
+    site.event(client, "client.terminated", at, json!({})).await;
+}
+
+#[tokio::test]
+async fn a_forecast_shows_clean_ups_as_such() {
+    let site = Site::start(noon(), &[]).await;
+    linked_at(&site, "old", noon() - TimeDelta::days(2)).await;
+    terminated_at(&site, "old", noon()).await;
+    let text = page(&site, "/forecast").await;
+    assert!(
+        text.contains("title=\"clean-up\"") && text.contains("class=\"f7\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("clean-up: 1\u{a0}report schedule, 1\u{a0}margin rule, 1\u{a0}assignment removed"),
+        "{text}"
+    );
+    assert!(!text.contains(">other<"), "{text}");
+}
+
+#[tokio::test]
+async fn a_day_of_the_forecast_is_in_the_order_of_that_day() {
+    let site = Site::start(noon(), &[]).await;
+    // 60 days before 20 March. The other one is cleaned up on 8 March, too.
+    let (morning, evening) = (at("2026-01-19T09:00:00Z"), at("2026-01-19T15:00:00Z"));
+    linked_at(&site, "x", evening).await;
+    terminated_at(&site, "x", noon()).await;
+    linked_at(&site, "y", morning).await;
+    let listed = async |path: &str| {
+        let mut clients = links(&page(&site, path).await, "/clients/acme/");
+        clients.dedup();
+        clients
+    };
+    let both = ["/clients/acme/x", "/clients/acme/y"];
+    assert_eq!(listed("/forecast").await, both);
+    assert_eq!(listed("/forecast?day=2026-03-20").await, [both[1], both[0]]);
+    assert_eq!(listed("/forecast?day=2026-03-08").await, [both[0]]);
+}
+
+#[tokio::test]
+async fn a_day_of_the_forecast_is_listed_page_by_page() {
+    let site = Site::start(noon(), &[]).await;
+    for minute in 0..120 {
+        // The order of the day is not that of the keys.
+        let client = format!("c{:03}", 119 - minute);
+        linked_at(
+            &site,
+            &client,
+            at("2026-01-19T09:00:00Z") + TimeDelta::minutes(minute),
+        )
+        .await;
+    }
+    let mut listed = Vec::new();
+    let mut path = "/forecast?day=2026-03-20".to_owned();
+    loop {
+        let text = page(&site, &path).await;
+        listed.extend(links(&text, "/clients/acme/"));
+        let Some((_, rest)) = text.split_once("rel=\"next\" href=\"") else {
+            assert!(text.contains("101 to 120 of 120\u{a0}clients"), "{text}");
+            break;
+        };
+        path = rest.split('"').next().expect("its end").replace("&amp;", "&");
+    }
+    let expected: Vec<String> = (0..120)
+        .rev()
+        .map(|client| format!("/clients/acme/c{client:03}"))
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+#[tokio::test]
+async fn changes_are_counted_by_cause() {
+    let site = Site::start(noon(), &[]).await;
+    linked_at(&site, "a", at("2025-12-01T00:00:00Z")).await;
+    let options = SweepOptions::new(SweepMode::Confirmed);
+    let swept = site.engine.sweep(Sweep::AccessExpiry, options, |_| {}).await;
+    assert!(swept.expect("swept").counts.changed > 0);
+    // It arrives late, and contradicts the expiry.
+    site.event(
+        "a",
+        "account.accessed",
+        at("2026-01-20T00:00:00Z"),
+        json!({"by": "partner"}),
+    )
+    .await;
+    let counts = site.engine.activity(60, 1).pop().expect("this minute").1.changes;
+    assert!(
+        counts.by_event > 0 && counts.by_timer > 0 && counts.corrections > 0,
+        "{counts:?}"
+    );
+    for path in ["/", "/?span=day"] {
+        let text = page(&site, path).await;
+        let (_, chart) = text.split_once("Changes by cause").expect("a chart");
+        for cause in ["event", "timer", "correction"] {
+            assert!(
+                chart.contains(&format!("</svg>{cause}</li>")),
+                "no {cause} in {chart}"
+            );
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::axe;
 use super::browser::{Browser, Look};
 use super::site::{Site, Year, noon, year};
 use crate::support::http_client;
+use crate::support::site::Site as Servers;
 
 /// Every page, with a name for its picture and a text that it shows.
 fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
@@ -59,7 +60,7 @@ fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
         (
             "dead-letters",
             "/dead-letters".into(),
-            "Open, by reason and origin",
+            "Open, by reason, source and origin",
         ),
         (
             "dead-letter",
@@ -116,25 +117,99 @@ async fn every_page_is_right(look: Look) {
         if !shown.contains(text) {
             problems.push(format!("{name}: no `{text}` in {shown}"));
         }
-        browser.shoot(&format!("{name}-{}", look.name())).await;
+        problems.extend(look_at(&browser, name, look).await);
         if DOCUMENTED.contains(&(name, look)) {
             browser.document(&format!("console-{name}")).await;
         }
-        // On a phone, the inner width grows with the content.
-        let wide = browser
-            .evaluate("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            .await;
-        if wide.as_i64().is_none_or(|wide| wide > 0) {
-            problems.push(format!("{name} is {wide} px too wide"));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Keeps a picture of the page. Returns what is wrong with how it looks.
+async fn look_at(browser: &Browser, name: &str, look: Look) -> Vec<String> {
+    let mut problems = Vec::new();
+    browser.shoot(&format!("{name}-{}", look.name())).await;
+    // On a phone, the inner width grows with the content.
+    let wide = browser
+        .evaluate("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        .await;
+    if wide.as_i64().is_none_or(|wide| wide > 0) {
+        problems.push(format!("{name} is {wide} px too wide"));
+    }
+    if let Some(axe) = axe() {
+        let found = browser.axe(axe).await;
+        problems.extend(found.into_iter().map(|found| format!("{name}: {found}")));
+    }
+    let foreign = browser
+        .evaluate("return performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith(location.origin))")
+        .await;
+    assert_eq!(foreign, json!([]), "{name}");
+    problems
+}
+
+/// The year of the other tests has no broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lanes_and_the_relay_of_a_real_worker_are_right() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let started = tokio::task::spawn_blocking(|| {
+        let servers = Servers::new("console_lanes");
+        let tenure = servers.tenure(&[
+            ("TENURE_BROKER__LANES", "2"),
+            ("TENURE_BROKER__HEARTBEAT", "200ms"),
+        ]);
+        let worker = tenure.run();
+        let events = (0..20).map(|client| {
+            json!({
+                "specversion": "1.0", "id": client.to_string(), "source": "/space", "type": "client.added",
+                "subject": format!("acme/c{client}"), "time": "2026-01-05T09:00:00Z",
+                "data": {"name": format!("Shop {client}")},
+            })
+        });
+        tenure.ok(&["publish", &servers.file(events)]);
+        worker.wait_until("the changes", || worker.metric("tenure_events_total") > 19.5);
+        worker.wait_until("depths, watermarks and the relay", || {
+            let (_, page) = worker.get("/sources");
+            let is_waiting = ["unknown", "no heartbeat yet", "not known yet"].map(|text| page.contains(text));
+            is_waiting == [false; 3] && page.contains("all changes are published")
+        });
+        (servers, worker)
+    });
+    let (_servers, worker) = started.await.expect("a worker");
+    let mut problems = Vec::new();
+    for look in [Look::Light, Look::Dark, Look::Phone] {
+        browser.look(look).await;
+        for (name, path, texts) in [
+            (
+                "overview-broker",
+                "/",
+                &["Low watermark", "tenure.events.1", "waiting", "Changes by cause"][..],
+            ),
+            (
+                "sources-broker",
+                "/sources",
+                &[
+                    "Low watermark",
+                    "tenure.events.1",
+                    "Not published",
+                    "all changes are published",
+                ],
+            ),
+        ] {
+            browser.open(&format!("http://{}{path}", worker.address)).await;
+            for text in texts {
+                browser.expect("main", text).await;
+            }
+            problems.extend(look_at(&browser, name, look).await);
         }
-        if let Some(axe) = axe() {
-            let found = browser.axe(axe).await;
-            problems.extend(found.into_iter().map(|found| format!("{name}: {found}")));
-        }
-        let foreign = browser
-            .evaluate("return performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith(location.origin))")
+        let cells = browser
+            .evaluate(
+                "return ['Depth', 'Lag'].map(name => [...document.querySelectorAll(`td[data-label=${name}]`)] \
+                 .filter(cell => /^[0-9]/.test(cell.textContent)).length)",
+            )
             .await;
-        assert_eq!(foreign, json!([]), "{name}");
+        assert_eq!(cells, json!([2, 2]), "each lane has a depth and a lag");
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
