@@ -152,6 +152,8 @@ impl Source {
         let shown = crate::wire::plain(reason);
         DeadLetter {
             origin: self.origin.clone(),
+            // The store may have rejected the message because of it.
+            source: None,
             content_type: None,
             headers: Vec::new(),
             body: hex(body).into_bytes(),

@@ -107,6 +107,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             rfc3339(line.last_seen_at),
             line.times_seen.to_string(),
             output::moment(line.retry_at.filter(|_| line.status == DeadLetterStatus::Open)),
+            output::words(line.source.as_deref()),
             line.origin.clone(),
             line.reason.clone(),
         ]
@@ -117,6 +118,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         "last seen",
         "times",
         "retried at",
+        "source",
         "origin",
         "reason",
     ];
@@ -142,6 +144,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         row("id", record.id.to_string()),
         row("status", record.status.as_str().into()),
         row("reason", record.dead_letter.reason.clone()),
+        row("source", output::words(record.dead_letter.source.as_deref())),
         row("origin", record.dead_letter.origin.clone()),
         row("first seen", rfc3339(record.first_seen_at)),
         row("last seen", rfc3339(record.last_seen_at)),
@@ -190,30 +193,18 @@ async fn redrive(context: &Context, args: RedriveArgs) -> anyhow::Result<ExitCod
             Some(body) => operator.redrive_edited(id, body.clone(), &decoder).await?,
             None => operator.redrive(id, &decoder).await?,
         };
-        let (outcome, why) = match redriven {
-            Redrive::Now(outcomes) => {
+        let Some((word, mut why)) = redriven.refusal() else {
+            if let Redrive::Now(outcomes) = redriven {
                 failed |= report(context, id, outcomes)?;
-                continue;
             }
-            // Not a failure: the dead letter is resolved. But an edited message is lost.
-            Redrive::Done(redrive_outcome) => {
-                let mut why = format!("earlier, with the outcome {redrive_outcome}");
-                if edited.is_some() {
-                    failed = true;
-                    why.push_str("; the edited message was not ingested");
-                }
-                print_outcome(context, id, "redriven", &why)?;
-                continue;
-            }
-            Redrive::Unknown => ("unknown", "no such dead letter"),
-            Redrive::Claimed => ("in progress", "another process is redriving it; retry"),
-            Redrive::Truncated => (
-                "dead",
-                "its body was truncated when it was stored; ask the sender to send it again",
-            ),
+            continue;
         };
-        failed = true;
-        print_outcome(context, id, outcome, why)?;
+        if edited.is_some() {
+            why.push_str("; the edited message was not ingested");
+        }
+        // A dead letter that was redriven before is resolved. But an edited message is lost.
+        failed |= edited.is_some() || !matches!(redriven, Redrive::Done(_));
+        print_outcome(context, id, word, &why)?;
     }
     Ok(if failed {
         ExitCode::FAILURE

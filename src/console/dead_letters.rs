@@ -1,4 +1,4 @@
-//! Dead letters: by reason and origin, and each with its bytes.
+//! Dead letters: by reason, source and origin, and each with its bytes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::error::PageError;
 use super::layout::{Frame, Section};
 use super::ui::{self, Tone, chip, counted, number, sentence, title};
 use super::view::View;
-use crate::engine::{DeadLetterGroup, DeadLetterGroupKey, Engine};
+use crate::engine::{DeadLetterGroup, DeadLetterGroupKey, Engine, NO_SOURCE};
 use crate::http::{ApiError, RawPath, number_in_path};
 use crate::store::{DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, StoreError};
 
@@ -19,11 +19,17 @@ const SHOWN: usize = 64 << 10;
 
 /// The list of a group's dead letters.
 #[must_use]
-pub fn group_url(group: &DeadLetterGroup) -> String {
-    ui::url(
-        "/dead-letters",
-        &[("reason", Some(&group.reason)), ("origin", Some(&group.origin))],
-    )
+pub fn group_url(key: &DeadLetterGroupKey) -> String {
+    ui::url("/dead-letters", &group_params(key))
+}
+
+/// The parameters that select a group. Without `source`, its messages name none.
+pub fn group_params(key: &DeadLetterGroupKey) -> [(&'static str, Option<&str>); 3] {
+    [
+        ("reason", Some(&key.reason)),
+        ("source", key.source.as_deref()),
+        ("origin", Some(&key.origin)),
+    ]
 }
 
 /// What a list shows.
@@ -38,8 +44,13 @@ impl Asked {
         let statuses = DeadLetterStatus::ALL.map(|status| (status.as_str(), status));
         let status = view.params.choice("status", statuses)?;
         let after = view.params.number("after", 0, i64::MAX)?;
+        let source = view.params.text("source")?;
         let group = match (view.params.text("reason")?, view.params.text("origin")?) {
-            (Some(reason), Some(origin)) => Some(DeadLetterGroupKey { reason, origin }),
+            (Some(reason), Some(origin)) => Some(DeadLetterGroupKey {
+                reason,
+                source,
+                origin,
+            }),
             _ => None,
         };
         Ok(Self {
@@ -76,7 +87,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
     let pages = view.pages_of("after", &mut dead_letters, PAGE, |last| last.id.to_string());
     let chosen = asked.group.as_ref().and_then(|key| {
         let mut groups = groups.groups.iter();
-        groups.find(|group| group.reason == key.reason && group.origin == key.origin)
+        groups.find(|group| group.key == *key)
     });
     let content = html! {
         @if asked.group.is_none() { (groups_card(&view, &groups.groups)) }
@@ -139,15 +150,16 @@ fn groups_card(view: &View, groups: &[DeadLetterGroup]) -> Markup {
         return html! {};
     }
     ui::table_card(
-        "Open, by reason and origin",
+        "Open, by reason, source and origin",
         &html! { (counted(groups.len(), "group")) },
         &html! {
             div.scroll { table.rows {
-                thead { tr { th { "Reason" } th { "Origin" } th.num { "Number" } th { "Last seen" } } }
+                thead { tr { th { "Reason" } th { "Source" } th { "Origin" } th.num { "Number" } th { "Last seen" } } }
                 tbody { @for group in groups {
                     tr data-row {
-                        th.wrap scope="row" data-label="Reason" { a href=(group_url(group)) { (ui::coded(&group.reason)) } }
-                        td data-label="Origin" { span.id { (ui::breakable(&group.origin)) } }
+                        th.wrap scope="row" data-label="Reason" { a href=(group_url(&group.key)) { (ui::coded(&group.key.reason)) } }
+                        td data-label="Source" { (source(group.key.source.as_deref())) }
+                        td data-label="Origin" { span.id { (ui::breakable(&group.key.origin)) } }
                         td.num data-label="Number" { (number(group.count)) }
                         td data-label="Last seen" { (ui::moment_and_distance(view.now, group.last_seen)) }
                     }
@@ -157,12 +169,23 @@ fn groups_card(view: &View, groups: &[DeadLetterGroup]) -> Markup {
     )
 }
 
+/// The source of a message, or that it has none.
+fn source(source: Option<&str>) -> Markup {
+    html! {
+        @match source {
+            Some(source) => { span.id { (ui::breakable(source)) } },
+            None => { span.muted { (NO_SOURCE) } },
+        }
+    }
+}
+
 fn group_card(view: &View, group: &DeadLetterGroup) -> Markup {
     ui::card(
-        &group.reason,
+        &group.key.reason,
         &html! {
             dl {
-                dt { "Origin" } dd.id { (ui::breakable(&group.origin)) }
+                dt { "Source" } dd { (source(group.key.source.as_deref())) }
+                dt { "Origin" } dd.id { (ui::breakable(&group.key.origin)) }
                 dt { "Open" } dd { (number(group.count)) }
                 dt { "First seen" } dd { (ui::moment_and_distance(view.now, group.first_seen)) }
                 dt { "Last seen" } dd { (ui::moment_and_distance(view.now, group.last_seen)) }
@@ -175,11 +198,12 @@ fn group_card(view: &View, group: &DeadLetterGroup) -> Markup {
 fn table(view: &View, letters: &[DeadLetterSummary]) -> Markup {
     html! {
         div.scroll { table.rows {
-            thead { tr { th { "Id" } th { "Reason" } th { "Origin" } th { "State" } th.num { "Times" } th { "Last seen" } } }
+            thead { tr { th { "Id" } th { "Reason" } th { "Source" } th { "Origin" } th { "State" } th.num { "Times" } th { "Last seen" } } }
             tbody { @for letter in letters {
                 tr data-row {
                     th scope="row" data-label="Id" { a href={ "/dead-letters/" (letter.id) } { (letter.id) } }
                     td.wrap data-label="Reason" { (ui::coded(&letter.reason)) @if let Some(outcome) = &letter.redrive_outcome { div.muted { "last redrive: " (outcome) } } }
+                    td data-label="Source" { (source(letter.source.as_deref())) }
                     td data-label="Origin" { span.id { (ui::breakable(&letter.origin)) } }
                     td data-label="State" { (chip(letter.status.as_str())) }
                     td.num data-label="Times" { (number(letter.times_seen)) }
@@ -198,19 +222,8 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
         .await?;
     let record = record.ok_or(ApiError::UnknownDeadLetter(id))?;
     let heading = format!("Dead letter {id}");
-    let group = ui::url(
-        "/dead-letters",
-        &[
-            (
-                "reason",
-                Some(&crate::engine::reason_kind(&record.dead_letter.reason)),
-            ),
-            (
-                "origin",
-                Some(crate::engine::origin_kind(&record.dead_letter.origin)),
-            ),
-        ],
-    );
+    let letter = &record.dead_letter;
+    let group = DeadLetterGroupKey::of(&letter.reason, letter.source.as_deref(), &letter.origin);
     let content = html! {
         (ui::note(Tone::Attention, &html! { p { b { (ui::coded(&sentence(&record.dead_letter.reason))) } } }))
         div.grid {
@@ -221,7 +234,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
     let frame = Frame {
         title: &heading,
         section: Section::DeadLetters,
-        actions: Some(html! { a.button href=(group) { "Dead letters like this" } }),
+        actions: Some(html! { a.button href=(group_url(&group)) { "Dead letters like this" } }),
         ..Frame::default()
     };
     Ok(view.page(frame, &content))
@@ -235,6 +248,7 @@ fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
         &html! {
             dl {
                 dt { "State" } dd { (chip(record.status.as_str())) }
+                dt { "Source" } dd { (source(letter.source.as_deref())) }
                 dt { "Origin" } dd.id { (ui::breakable(&letter.origin)) }
                 dt { "Content type" } dd { (letter.content_type.as_deref().unwrap_or("none")) }
                 dt { "First seen" } dd { (when(record.first_seen_at)) }

@@ -13,7 +13,7 @@ use super::Console;
 use super::actions::said;
 use super::error::PageError;
 use super::layout::{self, Frame};
-use super::ui::{Pages, note};
+use super::ui::{Pages, coded, note};
 use crate::config::{Partners, Scope};
 use crate::domain::Event;
 use crate::engine::Engine;
@@ -32,8 +32,8 @@ pub struct View {
     pub given: Vec<(String, String)>,
     /// By the deciding clock.
     pub now: DateTime<Utc>,
-    /// What an action has done before it led here.
-    did: Option<(String, i64)>,
+    /// What an action has done before it led here, and to how many.
+    did: Vec<(String, i64)>,
     path: String,
 }
 
@@ -46,7 +46,11 @@ impl FromRequestParts<Arc<Api>> for View {
             console.ok_or_else(|| ApiError::Internal("the route of a page has no console".into()))?;
         let principal = Principal::from_request_parts(parts, api).await?;
         let mut given = given(&parts.uri)?;
-        let did = take(&mut given, "did").zip(take(&mut given, "n").and_then(|count| count.parse().ok()));
+        let mut did = Vec::new();
+        while let Some(done) = take(&mut given, "did") {
+            let count = take(&mut given, "n").and_then(|count| count.parse().ok());
+            did.extend(count.map(|count| (done, count)));
+        }
         let engine = api.engine()?;
         Ok(Self {
             now: engine.clock().present(),
@@ -181,9 +185,13 @@ impl View {
             csrf: self.has_session().then(|| self.principal.csrf()),
             ..frame
         };
-        let said = self.did.as_ref().and_then(|(done, count)| said(done, *count));
+        let all_said: Vec<_> = self
+            .did
+            .iter()
+            .filter_map(|(done, count)| said(done, *count))
+            .collect();
         let content = html! {
-            @if let Some((tone, text)) = said { div role="status" { (note(tone, &html! { p { (text) } })) } }
+            @if !all_said.is_empty() { div role="status" { @for (tone, text) in all_said { (note(tone, &html! { p { (coded(&text)) } })) } } }
             (content)
         };
         layout::page(&frame, &content)

@@ -15,13 +15,25 @@ const PAGE: u32 = 1_000;
 /// Open dead letters that are grouped at most.
 const MOST: u64 = 20_000;
 
-/// Open dead letters with the same reason and origin.
+/// What people read in place of the source of a message that names none.
+pub const NO_SOURCE: &str = "no source";
+
+/// What the dead letters of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct DeadLetterGroupKey {
+    /// The reason, with `…` for what differs between messages: `…` replaces quoted text and numbers.
+    pub reason: String,
+    /// The `source` of their events. None: they name none that can be read.
+    pub source: Option<String>,
+    /// The origin without the number of a queue or of a line: `amqp:tenure.events`.
+    pub origin: String,
+}
+
+/// Open dead letters with the same reason, source and origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetterGroup {
-    /// The reason, with `…` for what differs between messages. See [`reason_kind`].
-    pub reason: String,
-    /// The origin without the number of a queue or of a line.
-    pub origin: String,
+    #[serde(flatten)]
+    pub key: DeadLetterGroupKey,
     pub count: u64,
     /// The first of them, in the order of their ids, at most five.
     pub first: Vec<i64>,
@@ -29,7 +41,7 @@ pub struct DeadLetterGroup {
     pub last_seen: DateTime<Utc>,
 }
 
-/// The open dead letters by reason and origin, the largest group first.
+/// The open dead letters by reason, source and origin, the largest group first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeadLetterGroups {
     pub groups: Vec<DeadLetterGroup>,
@@ -38,9 +50,8 @@ pub struct DeadLetterGroups {
     pub complete: bool,
 }
 
-/// What a reason says, without what differs between messages: `…` replaces quoted text and numbers.
-#[must_use]
-pub fn reason_kind(reason: &str) -> String {
+/// What a reason says, without what differs between messages.
+fn reason_kind(reason: &str) -> String {
     let mut kind = String::new();
     let mut chars = reason.chars().peekable();
     while let Some(char) = chars.next() {
@@ -71,27 +82,36 @@ pub fn reason_kind(reason: &str) -> String {
 
 /// The origin of a group of dead letters: `amqp:tenure.events` for `amqp:tenure.events.0`, and `file:events.ndjson` for
 /// `file:events.ndjson:17`.
-#[must_use]
-pub fn origin_kind(origin: &str) -> &str {
+fn origin_kind(origin: &str) -> &str {
     origin
         .trim_end_matches(|char: char| char.is_ascii_digit())
         .strip_suffix(['.', ':'])
         .unwrap_or(origin)
 }
 
-/// Selects the dead letters of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterGroupKey {
-    pub reason: String,
-    pub origin: String,
-}
-
 impl DeadLetterGroupKey {
-    fn of(dead_letter: &DeadLetterSummary) -> Self {
+    /// The group of a dead letter.
+    #[must_use]
+    pub fn of(reason: &str, source: Option<&str>, origin: &str) -> Self {
         Self {
-            reason: reason_kind(&dead_letter.reason),
-            origin: origin_kind(&dead_letter.origin).to_owned(),
+            reason: reason_kind(reason),
+            source: source.map(str::to_owned),
+            origin: origin_kind(origin).to_owned(),
         }
+    }
+
+    fn of_summary(dead_letter: &DeadLetterSummary) -> Self {
+        Self::of(
+            &dead_letter.reason,
+            dead_letter.source.as_deref(),
+            &dead_letter.origin,
+        )
+    }
+
+    /// The source in words.
+    #[must_use]
+    pub fn source_name(&self) -> &str {
+        self.source.as_deref().unwrap_or(NO_SOURCE)
     }
 }
 
@@ -105,19 +125,16 @@ impl Engine {
             complete: true,
             ..DeadLetterGroups::default()
         };
-        let mut groups: BTreeMap<(String, String), DeadLetterGroup> = BTreeMap::new();
+        let mut groups: BTreeMap<DeadLetterGroupKey, DeadLetterGroup> = BTreeMap::new();
         self.visit_open(|dead_letter| {
-            let key = DeadLetterGroupKey::of(&dead_letter);
-            let group = groups
-                .entry((key.reason.clone(), key.origin.clone()))
-                .or_insert_with(|| DeadLetterGroup {
-                    reason: key.reason,
-                    origin: key.origin,
-                    count: 0,
-                    first: Vec::new(),
-                    first_seen: dead_letter.first_seen_at,
-                    last_seen: dead_letter.last_seen_at,
-                });
+            let key = DeadLetterGroupKey::of_summary(&dead_letter);
+            let group = groups.entry(key.clone()).or_insert_with(|| DeadLetterGroup {
+                key,
+                count: 0,
+                first: Vec::new(),
+                first_seen: dead_letter.first_seen_at,
+                last_seen: dead_letter.last_seen_at,
+            });
             group.count += 1;
             if group.first.len() < 5 {
                 group.first.push(dead_letter.id);
@@ -148,7 +165,7 @@ impl Engine {
         let (mut found, mut read) = (Vec::new(), 0);
         self.visit_open(|dead_letter| {
             read += 1;
-            if dead_letter.id > after && DeadLetterGroupKey::of(&dead_letter) == *key {
+            if dead_letter.id > after && DeadLetterGroupKey::of_summary(&dead_letter) == *key {
                 found.push(dead_letter);
             }
             found.len() < limit && read < MOST
@@ -191,6 +208,9 @@ pub struct DeadLetterView {
     /// Where the message came from.
     #[schema(example = "amqp:tenure.events.0")]
     pub origin: String,
+    /// The `source` of its event. Null: the message names none that can be read.
+    #[schema(required, example = "/account-app")]
+    pub source: Option<String>,
     /// Why it is a dead letter.
     pub reason: String,
     #[schema(required)]
@@ -241,6 +261,7 @@ impl From<DeadLetterSummary> for DeadLetterView {
             id: dead_letter.id,
             status: dead_letter.status,
             origin: dead_letter.origin,
+            source: dead_letter.source,
             reason: dead_letter.reason,
             content_type: dead_letter.content_type,
             bytes: dead_letter.bytes,
@@ -268,6 +289,7 @@ impl From<DeadLetterRecord> for DeadLetterDetails {
             summary: DeadLetterView::from(DeadLetterSummary {
                 id: record.id,
                 origin: dead_letter.origin,
+                source: dead_letter.source,
                 content_type: dead_letter.content_type,
                 reason: dead_letter.reason,
                 status: record.status,

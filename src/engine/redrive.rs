@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{Engine, Incoming, Outcome};
 use crate::domain::time::rfc3339;
-use crate::store::{AuditEntry, DeadLetterRecord, DeadLetterStatus, StoreError};
+use crate::store::{AuditEntry, DeadLetterStatus, StoreError};
 use crate::wire::{Decoder, Pairs};
 
 /// How long a claim on a dead letter lasts if its owner dies.
@@ -21,11 +21,38 @@ pub enum Redrive {
     Done(String),
     /// Another process redrives it at this moment.
     Claimed,
+    /// Somebody discarded it while another process redrives it.
+    Discarded,
     /// Its body was too long to be stored whole.
     Truncated,
     /// The outcomes of its events, or one that says why it is still a dead letter.
     Now(Vec<Outcome>),
 }
+
+impl Redrive {
+    /// Why nothing was ingested, in one word or two, and in words with what to do. None: it was redriven now.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(&'static str, String)> {
+        let (word, why) = match self {
+            Self::Now(_) => return None,
+            Self::Unknown => ("unknown", "no such dead letter"),
+            Self::Done(outcome) => return Some(("redriven", format!("earlier, with the outcome {outcome}"))),
+            Self::Claimed => (
+                "in progress",
+                "another process is redriving it; look again in a minute, and retry if it is still open",
+            ),
+            Self::Discarded => (
+                "discarded",
+                "somebody discarded it while another process was redriving it; retry in a minute if its event is still needed",
+            ),
+            Self::Truncated => ("dead", TRUNCATED),
+        };
+        Some((word, why.to_owned()))
+    }
+}
+
+/// Why a dead letter whose body is not stored whole cannot be redriven.
+const TRUNCATED: &str = "its body was truncated when it was stored; ask the sender to send it again";
 
 impl Engine {
     /// Reads a dead letter again and ingests the result: an event (or a batch of events), or still a dead letter. Of several
@@ -58,8 +85,7 @@ impl Engine {
         if let Some(body) = edited {
             record.dead_letter.body = body;
         } else if record.is_truncated() {
-            let why = "its body was truncated when it was stored; ask the sender to send it again";
-            self.store.end_redrive(id, true, why, now).await?;
+            self.store.end_redrive(id, true, TRUNCATED, now).await?;
             return Ok(Redrive::Truncated);
         }
         let headers = Pairs::from(record.dead_letter.headers.clone());
@@ -86,14 +112,13 @@ impl Engine {
 
     /// Why a dead letter cannot be claimed.
     async fn unclaimed(&self, id: i64) -> Result<Redrive, StoreError> {
-        Ok(match self.store.dead_letter(id).await? {
-            None => Redrive::Unknown,
-            Some(DeadLetterRecord {
-                status: DeadLetterStatus::Redriven,
-                redrive_outcome,
-                ..
-            }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
-            Some(_) => Redrive::Claimed,
+        let Some(record) = self.store.dead_letter(id).await? else {
+            return Ok(Redrive::Unknown);
+        };
+        Ok(match record.status {
+            DeadLetterStatus::Redriven => Redrive::Done(record.redrive_outcome.unwrap_or_default()),
+            DeadLetterStatus::Open => Redrive::Claimed,
+            DeadLetterStatus::Discarded => Redrive::Discarded,
         })
     }
 }

@@ -130,6 +130,7 @@ mod tests {
     fn dead_letter(origin: &str, headers: &[(&str, &str)]) -> DeadLetter {
         DeadLetter {
             origin: origin.into(),
+            source: None,
             content_type: None,
             headers: headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
             body: Vec::new(),

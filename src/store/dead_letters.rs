@@ -63,6 +63,8 @@ pub trait DeadLetters: Send + Sync + 'static {
 pub struct DeadLetter {
     /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
     pub origin: String,
+    /// The `source` of its event. None: the message names none that can be read.
+    pub source: Option<String>,
     pub content_type: Option<String>,
     /// Headers of the message, as text.
     pub headers: Vec<(String, String)>,
@@ -120,6 +122,8 @@ impl DeadLetterRecord {
 pub struct DeadLetterSummary {
     pub id: i64,
     pub origin: String,
+    /// As [`DeadLetter::source`]. None, too, if an earlier version stored it.
+    pub source: Option<String>,
     pub content_type: Option<String>,
     pub reason: String,
     pub status: DeadLetterStatus,
@@ -139,6 +143,7 @@ row! {
     SummaryRow<T> {
         id: i64,
         origin: String,
+        source: Option<String>,
         content_type: Option<String>,
         reason: String,
         status: String,
@@ -162,6 +167,7 @@ impl<T: Moment> SummaryRow<T> {
         Ok(DeadLetterSummary {
             id: self.id,
             origin: self.origin,
+            source: self.source,
             content_type: self.content_type,
             reason: self.reason,
             status: id.word("status", &self.status, DeadLetterStatus::from_name)?,
@@ -216,6 +222,7 @@ impl<T: Moment> DeadLetterRow<T> {
             id: summary.id,
             dead_letter: DeadLetter {
                 origin: summary.origin,
+                source: summary.source,
                 content_type: summary.content_type,
                 headers,
                 body: self.content.body,

@@ -76,6 +76,11 @@ macro_rules! steps {
                 name: "event_traces",
                 sql: include_str!(concat!("migrations/", $folder, "/0008_event_traces.sql")),
             },
+            MigrationStep {
+                number: 9,
+                name: "dead_letter_source",
+                sql: include_str!(concat!("migrations/", $folder, "/0009_dead_letter_source.sql")),
+            },
         ]
     };
 }

@@ -187,6 +187,8 @@ pub struct MovedDeadLetter {
     pub digest: String,
     pub origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: MovedBody,

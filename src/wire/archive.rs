@@ -13,7 +13,7 @@ use crate::escape;
 use crate::store::{Kind, LinePlace, Record, hex};
 
 /// The version of the format. It rises when a line can have what an older program would leave out or misread.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The name of the format.
 const FORMAT: &str = "tenure-export";

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::attributes::Attributes;
 use super::batch::TooManyEvents;
+use super::described::source_of;
 use super::headers::{Headers, Pairs, is_plain_encoding};
 use super::members::Members;
 use super::structured::utf8;
@@ -43,8 +44,9 @@ impl<H: Headers + ?Sized> Message<'_, H> {
     /// The message as a dead letter.
     #[must_use]
     pub fn dead(&self, reason: impl Display) -> DeadLetter {
-        DeadLetter {
+        let dead_letter = DeadLetter {
             origin: self.origin.to_owned(),
+            source: None,
             content_type: self.content_type.map(|text| storable(text.to_owned())),
             headers: self
                 .headers
@@ -55,6 +57,10 @@ impl<H: Headers + ?Sized> Message<'_, H> {
             body: self.body.to_vec(),
             reason: plain(&reason.to_string()),
             retry_at: None,
+        };
+        DeadLetter {
+            source: source_of(&dead_letter),
+            ..dead_letter
         }
     }
 

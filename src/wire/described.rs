@@ -1,10 +1,12 @@
-//! What a message that is no valid event says about itself, for the log. Nothing that it says is validated.
+//! What a message that is no valid event says about itself, for people. Nothing that it says is validated.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::MAX_NAME_BYTES;
+use super::decode::plain;
 use super::headers::{Headers, Pairs};
 use super::structured::utf8;
 use crate::domain::id::clip;
@@ -26,26 +28,42 @@ pub struct Described {
 impl Described {
     #[must_use]
     pub fn of(message: &DeadLetter) -> Self {
-        const NAMES: [&str; 4] = ["id", "source", "type", "subject"];
-        let headers = Pairs::from(message.headers.clone());
-        // In binary mode, the body is the data.
-        let is_binary = matches!(headers.attribute("specversion"), Ok(Some(_)) | Err(_));
-        let json = utf8("the event", &message.body).ok().filter(|_| !is_binary);
-        let in_json = json
-            .and_then(|json| text_members(json, NAMES))
-            .unwrap_or_default();
-        let mut texts = NAMES.into_iter().zip(in_json).map(|(name, in_json)| {
-            let in_headers = headers.attribute(name).ok().flatten();
-            in_headers.or(in_json).map(|text| clip(&text))
-        });
-        let mut next = || texts.next().flatten();
+        let texts = texts(message, ["id", "source", "type", "subject"]);
+        let [id, source, kind, subject] = texts.map(|text| text.map(|text| clip(&text)));
         Self {
-            id: next(),
-            source: next(),
-            kind: next(),
-            subject: next(),
+            id,
+            source,
+            kind,
+            subject,
         }
     }
+}
+
+/// The source that a message names, for people. It can be longer than that of an event: then it is shortened.
+pub(super) fn source_of(message: &DeadLetter) -> Option<String> {
+    let [source] = texts(message, ["source"]);
+    let source = source?;
+    let source = match source.trim() {
+        "" => return None,
+        source if source.len() > MAX_NAME_BYTES => clip(source),
+        source => source.to_owned(),
+    };
+    Some(plain(&source))
+}
+
+/// The attributes of a message that are texts, from its headers or its body.
+fn texts<const N: usize>(message: &DeadLetter, names: [&str; N]) -> [Option<String>; N] {
+    let headers = Pairs::from(message.headers.clone());
+    // In binary mode, the body is the data.
+    let is_binary = matches!(headers.attribute("specversion"), Ok(Some(_)) | Err(_));
+    let json = utf8("the event", &message.body).ok().filter(|_| !is_binary);
+    let in_json = json.and_then(|json| text_members(json, names));
+    let mut in_json = in_json.into_iter().flatten();
+    names.map(|name| {
+        let in_json = in_json.next().flatten();
+        let in_headers = headers.attribute(name).ok().flatten();
+        in_headers.or(in_json).map(Cow::into_owned)
+    })
 }
 
 /// The members of a JSON object that are texts. None: it is no JSON object, or too long.
@@ -69,14 +87,10 @@ pub(super) fn text_members<const N: usize>(
 mod tests {
     use super::*;
 
-    fn described(headers: &[(&str, &str)], body: &str) -> [Option<String>; 4] {
-        let Described {
-            id,
-            source,
-            kind,
-            subject,
-        } = Described::of(&DeadLetter {
+    fn dead_letter(headers: &[(&str, &str)], body: &str) -> DeadLetter {
+        DeadLetter {
             origin: "http".to_owned(),
+            source: None,
             content_type: None,
             headers: headers
                 .iter()
@@ -85,7 +99,16 @@ mod tests {
             body: body.into(),
             reason: String::new(),
             retry_at: None,
-        });
+        }
+    }
+
+    fn described(headers: &[(&str, &str)], body: &str) -> [Option<String>; 4] {
+        let Described {
+            id,
+            source,
+            kind,
+            subject,
+        } = Described::of(&dead_letter(headers, body));
         [id, source, kind, subject]
     }
 
@@ -114,5 +137,30 @@ mod tests {
         );
         let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(500));
         assert!(described(&[], &long)[0].as_ref().unwrap().chars().count() < 100);
+    }
+
+    #[test]
+    fn the_source_of_a_dead_letter_is_that_of_its_event() {
+        let whole = "/a".repeat(MAX_NAME_BYTES / 2);
+        for (headers, body, source) in [
+            (&[][..], r#"{"source":"/a","id":7}"#, Some("/a")),
+            (
+                &[("ce-specversion", "1.0"), ("ce-source", "/a%20b")],
+                r#"{"source":"not the event's"}"#,
+                Some("/a b"),
+            ),
+            (&[], &format!(r#"{{"source":"{whole}"}}"#), Some(&*whole)),
+            (&[], r#"{"source":"a\nb"}"#, Some("a\\nb")),
+            (&[], r#"{"source":" "}"#, None),
+            (&[], r#"{"source":null}"#, None),
+            (&[], r#"[{"source":"/a"}]"#, None),
+            (&[], r#"{"source":"/a""#, None),
+        ] {
+            let found = source_of(&dead_letter(headers, body));
+            assert_eq!(found.as_deref(), source, "{headers:?} {body}");
+        }
+        let long = format!(r#"{{"source":"{whole}b"}}"#);
+        let found = source_of(&dead_letter(&[], &long)).unwrap();
+        assert!(found.ends_with('…') && found.len() < MAX_NAME_BYTES, "{found}");
     }
 }

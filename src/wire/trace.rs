@@ -179,6 +179,7 @@ mod tests {
     fn message(headers: &[(&str, &str)], body: &str) -> DeadLetter {
         DeadLetter {
             origin: "http".to_owned(),
+            source: None,
             content_type: Some("Application/CloudEvents+JSON; charset=utf-8".to_owned()),
             headers: headers
                 .iter()

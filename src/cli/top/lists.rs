@@ -205,7 +205,12 @@ pub(super) fn dead_letters(palette: Palette, overview: &Overview) -> List {
         .groups
         .iter()
         .map(|group| {
-            let reason = format!("{} ({})", group.reason, group.origin);
+            let reason = format!(
+                "{} ({}, {})",
+                group.key.reason,
+                group.key.source_name(),
+                group.key.origin
+            );
             vec![plain(reason), plain(number(group.count))]
         })
         .collect();

@@ -1,14 +1,17 @@
 //! What an operator does to dead letters: redrive, edit, discard, one by one or by group.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::{Fields, NAMED, Question, ask, authority, csrf, done, field, reason_field};
+use super::{Fields, NAMED, Question, ask, authority, csrf, done, done_all, field, reason_field};
+use crate::console::dead_letters::group_params;
 use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::ui::{self, counted, number};
 use crate::console::view::View;
-use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, Redrive};
+use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, NO_SOURCE, Redrive};
 use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{DeadLetterRecord, DeadLetterStatus};
 
@@ -17,12 +20,7 @@ const AT_ONCE: usize = 1_000;
 
 /// The buttons of a group of dead letters.
 pub fn group_buttons(view: &View, group: &DeadLetterGroup) -> Markup {
-    let to = |verb: &str| {
-        ui::url(
-            &format!("/dead-letter-groups/{verb}"),
-            &[("reason", Some(&group.reason)), ("origin", Some(&group.origin))],
-        )
-    };
+    let to = |verb: &str| ui::url(&format!("/dead-letter-groups/{verb}"), &group_params(&group.key));
     html! {
         @if view.may_operate() {
             p.chips { a.button.primary href=(to("redrive")) { "Redrive all" } a.button.danger href=(to("discard")) { "Discard all" } }
@@ -90,37 +88,39 @@ pub async fn do_dead_letter(
     let (id, verb) = in_path(path)?;
     let id: i64 = id.parse().map_err(|_| ApiError::NoSuchPath)?;
     let authority = authority(&view, &form)?;
-    let page = format!("/dead-letters/{id}");
     let body = match verb.as_str() {
         "redrive" => None,
         // Browsers send line breaks as CR LF.
         "edit" => Some(field(&form, "body").replace("\r\n", "\n").into_bytes()),
         "discard" => {
-            let is_known = discard(&view, &authority, id).await?;
-            if !is_known {
-                return Err(ApiError::UnknownDeadLetter(id).into());
-            }
-            return Ok(done(&view, &page, "discarded", 1));
+            let did = discard(&view, &authority, id).await?;
+            return did_one(&view, id, did);
         }
         _ => return Err(ApiError::NoSuchPath.into()),
     };
-    let redriven = redrive(&view, &authority, id, body).await?;
-    Ok(done(
-        &view,
-        &page,
-        if redriven { "redriven" } else { "still-dead" },
-        1,
-    ))
+    let did = redrive(&view, &authority, id, body).await?;
+    did_one(&view, id, did)
 }
 
-/// Whether a dead letter is resolved by a redrive.
+/// What [`super::said`] says about a dead letter that does not exist.
+const UNKNOWN: &str = "dead-letter-unknown";
+
+fn did_one(view: &View, id: i64, did: &str) -> Result<Response, PageError> {
+    if did == UNKNOWN {
+        return Err(ApiError::UnknownDeadLetter(id).into());
+    }
+    Ok(done(view, &format!("/dead-letters/{id}"), did, 1))
+}
+
+/// Redrives a dead letter, or an edited message in its place. Returns what that did, for [`super::said`].
 async fn redrive(
     view: &View,
     authority: &Authority,
     id: i64,
     body: Option<Vec<u8>>,
-) -> Result<bool, PageError> {
+) -> Result<&'static str, PageError> {
     let authority = authority.clone();
+    let is_edited = body.is_some();
     let decoder = view.api.decoder(view.engine.clock().present());
     let redriven = view
         .run(move |engine| async move {
@@ -132,25 +132,33 @@ async fn redrive(
         })
         .await?;
     Ok(match redriven {
-        Redrive::Unknown => return Err(ApiError::UnknownDeadLetter(id).into()),
-        Redrive::Done(_) => true,
-        Redrive::Claimed | Redrive::Truncated => false,
-        Redrive::Now(outcomes) => !crate::engine::is_still_dead(&outcomes),
+        Redrive::Unknown => UNKNOWN,
+        Redrive::Done(_) if is_edited => "edit-too-late",
+        Redrive::Done(_) => "redriven-before",
+        Redrive::Claimed => "redrive-in-progress",
+        Redrive::Discarded => "discarded-meanwhile",
+        Redrive::Truncated => "truncated",
+        Redrive::Now(outcomes) if crate::engine::is_still_dead(&outcomes) => "still-dead",
+        Redrive::Now(_) => "redriven",
     })
 }
 
-async fn discard(view: &View, authority: &Authority, id: i64) -> Result<bool, PageError> {
+/// Discards a dead letter. Returns what that did, for [`super::said`].
+async fn discard(view: &View, authority: &Authority, id: i64) -> Result<&'static str, PageError> {
     let authority = authority.clone();
-    view.run(move |engine| async move { engine.operator(&authority).discard_dead_letter(id).await })
-        .await
+    let is_known = view
+        .run(move |engine| async move { engine.operator(&authority).discard_dead_letter(id).await })
+        .await?;
+    Ok(if is_known { "discarded" } else { UNKNOWN })
 }
 
-fn group_of(reason: &str, origin: &str) -> Result<DeadLetterGroupKey, ApiError> {
+fn group_of(reason: &str, source: &str, origin: &str) -> Result<DeadLetterGroupKey, ApiError> {
     if reason.is_empty() || origin.is_empty() {
         return Err(ApiError::parameter("reason", "choose a group of dead letters"));
     }
     Ok(DeadLetterGroupKey {
         reason: reason.to_owned(),
+        source: Some(source.to_owned()).filter(|source| !source.is_empty()),
         origin: origin.to_owned(),
     })
 }
@@ -175,6 +183,7 @@ pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, Pa
     let verb = group_verb(path)?;
     let key = group_of(
         view.value("reason").unwrap_or_default(),
+        view.value("source").unwrap_or_default(),
         view.value("origin").unwrap_or_default(),
     )?;
     let of = key.clone();
@@ -194,12 +203,13 @@ pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, Pa
         Question {
             title: format!("{word} {}", counted(count, "dead letter")),
             section: Section::DeadLetters,
-            what: html! { (word) " " b { (counted(count, "dead letter")) } " of " code { (key.origin) } ", reason " b { (key.reason) } @if dead_letters.len() == AT_ONCE { ". The first " (number(AT_ONCE)) " at once; repeat it for the others" } "." },
+            what: html! { (word) " " b { (counted(count, "dead letter")) } @if let Some(source) = &key.source { " of " code { (source) } } @else { " with " (NO_SOURCE) } ", from " code { (key.origin) } ", reason " b { (key.reason) } @if dead_letters.len() == AT_ONCE { ". The first " (number(AT_ONCE)) " at once; repeat it for the others" } "." },
             names: names.collect(),
             count,
             action: format!("/dead-letter-groups/{}", word.to_lowercase()),
             hidden: vec![
                 ("group", key.reason.clone()),
+                ("source", key.source.clone().unwrap_or_default()),
                 ("origin", key.origin.clone()),
                 ("count", count.to_string()),
             ],
@@ -213,7 +223,11 @@ pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, Pa
 pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result<Response, PageError> {
     let verb = group_verb(path)?;
     let authority = authority(&view, &form)?;
-    let key = group_of(field(&form, "group"), field(&form, "origin"))?;
+    let key = group_of(
+        field(&form, "group"),
+        field(&form, "source"),
+        field(&form, "origin"),
+    )?;
     // No more than was asked back: others may have arrived since.
     let count: usize = field(&form, "count")
         .parse()
@@ -221,23 +235,19 @@ pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result
     let dead_letters = view
         .run(move |engine| async move { engine.dead_letters_of_group(&key, 0, count.min(AT_ONCE)).await })
         .await?;
-    let (mut resolved, mut failed) = (0, 0);
+    let mut all_done: BTreeMap<&str, i64> = BTreeMap::new();
     for dead_letter in dead_letters {
         let id = dead_letter.id;
-        let is_resolved = match verb {
+        let did = match verb {
             GroupVerb::Redrive => redrive(&view, &authority, id, None).await?,
             GroupVerb::Discard => discard(&view, &authority, id).await?,
         };
-        if is_resolved { resolved += 1 } else { failed += 1 }
+        *all_done.entry(did).or_default() += 1;
     }
-    if failed > 0 {
-        return Ok(done(&view, "/dead-letters", "still-dead", failed));
+    if all_done.is_empty() {
+        all_done.insert("group-empty", 0);
     }
-    let what = match verb {
-        GroupVerb::Redrive => "redriven",
-        GroupVerb::Discard => "discarded",
-    };
-    Ok(done(&view, "/dead-letters", what, resolved))
+    Ok(done_all(&view, "/dead-letters", all_done))
 }
 
 #[cfg(test)]

@@ -119,9 +119,17 @@ fn reason_field() -> Markup {
 
 /// Goes back to a page, which says what was done. `done` is one of [`said`].
 fn done(view: &View, path: &str, done: &str, count: i64) -> Response {
+    done_all(view, path, [(done, count)])
+}
+
+/// As [`done`], of several things.
+fn done_all<'d>(view: &View, path: &str, done: impl IntoIterator<Item = (&'d str, i64)>) -> Response {
     view.console.summary.forget();
-    let count = count.to_string();
-    Redirect::to(&ui::url(path, &[("did", Some(done)), ("n", Some(&count))])).into_response()
+    let mut url = path.to_owned();
+    for (done, count) in done {
+        url = ui::url(&url, &[("did", Some(done)), ("n", Some(&count.to_string()))]);
+    }
+    Redirect::to(&url).into_response()
 }
 
 /// What was done, in a sentence. A page shows nothing else, so that no link puts other words into it.
@@ -135,7 +143,14 @@ pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
         "tripped" => (Tone::Bad, "The breaker stopped the sweep before it changed anything.".into()),
         "incomplete" => (Tone::Attention, format!("The sweep changed {}, and is not complete. Its run says why.", counted(count, "client"))),
         "redriven" => (Tone::Good, format!("{} redriven.", counted(count, "dead letter"))),
-        "still-dead" => (Tone::Attention, format!("{} could not be redriven. Its last outcome says why.", counted(count, "dead letter"))),
+        "still-dead" => (Tone::Attention, format!("{} could not be redriven. The last outcome says why.", counted(count, "dead letter"))),
+        "redriven-before" => (Tone::Neutral, format!("{} had been redriven before. The last outcome says what became of that.", counted(count, "dead letter"))),
+        "edit-too-late" => (Tone::Attention, "The edited message was not ingested: the dead letter had been redriven before, and its last outcome says what became of that. If the edited event is still needed, publish it.".into()),
+        "redrive-in-progress" => (Tone::Attention, format!("{} not redriven: another process does it at this moment. Look again in a minute.", counted(count, "dead letter"))),
+        "discarded-meanwhile" => (Tone::Attention, format!("{} not redriven: discarded by somebody while another process was redriving. If the event is still needed, `tenure dead redrive` ingests it in a minute.", counted(count, "dead letter"))),
+        "truncated" => (Tone::Attention, format!("{} not redriven: too long to be stored whole. Ask the sender to send the event again, then discard the dead letter.", counted(count, "dead letter"))),
+        "dead-letter-unknown" => (Tone::Attention, format!("{} not found: removed meanwhile.", counted(count, "dead letter"))),
+        "group-empty" => (Tone::Neutral, "The group has no open dead letter any more. Nothing was changed.".into()),
         "discarded" => (Tone::Good, format!("{} discarded.", counted(count, "dead letter"))),
         "closed" => (Tone::Good, format!("The month is closed, with {}.", counted(count, "client"))),
         "closing" => (Tone::Neutral, format!("The closing is in progress, with {} so far. Close the month again to continue.", counted(count, "client"))),

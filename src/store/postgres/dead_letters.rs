@@ -22,7 +22,7 @@ impl DeadLetters for PostgresStore {
     ) -> Result<Vec<DeadLetterSummary>> {
         self.in_time(async {
             let dead_letters: Vec<SummaryRow<DateTime<Utc>>> = sqlx::query_as(
-                "select id, origin, content_type, reason, status,
+                "select id, origin, source, content_type, reason, status,
                         bytes, times_seen, first_seen_at,
                         last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at
                  from dead_letters
@@ -43,7 +43,7 @@ impl DeadLetters for PostgresStore {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
         self.in_time(async {
             let dead_letter: Option<DeadLetterRow<DateTime<Utc>>> = sqlx::query_as(
-                "select id, origin, content_type, reason, status,
+                "select id, origin, source, content_type, reason, status,
                         bytes, times_seen, first_seen_at,
                         last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
                  from dead_letters
@@ -77,7 +77,7 @@ impl DeadLetters for PostgresStore {
                 "update dead_letters
                  set claimed_until = $3
                  where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
-                 returning id, origin, content_type, reason, status,
+                 returning id, origin, source, content_type, reason, status,
                            bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
@@ -110,7 +110,7 @@ impl DeadLetters for PostgresStore {
                      limit $4
                      for update skip locked
                  )
-                 returning id, origin, content_type, reason, status,
+                 returning id, origin, source, content_type, reason, status,
                            bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
@@ -185,15 +185,16 @@ pub(super) async fn put(
     sqlx::query(
         "insert into dead_letters
              (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
-              bytes, retry_at)
-         select w.digest, w.origin, w.content_type, w.headers, w.body, w.reason, 'open', w.times, $10, $10, w.bytes, w.retry_at
+              bytes, retry_at, source)
+         select w.digest, w.origin, w.content_type, w.headers, w.body, w.reason, 'open', w.times, $10, $10, w.bytes, w.retry_at,
+                w.source
          from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[],
-                     $8::bigint[], $9::timestamptz[])
+                     $8::bigint[], $9::timestamptz[], $11::text[])
               with ordinality
-              as w (digest, origin, content_type, headers, body, reason, times, bytes, retry_at, place)
+              as w (digest, origin, content_type, headers, body, reason, times, bytes, retry_at, source, place)
          order by w.place
          on conflict (digest) do update
-         set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
+         set origin = excluded.origin, source = excluded.source, headers = excluded.headers, reason = excluded.reason,
              status = case dead_letters.status when 'redriven' then 'open' else dead_letters.status end,
              resolved_at = case dead_letters.status when 'redriven' then null else dead_letters.resolved_at end,
              times_seen = dead_letters.times_seen + excluded.times_seen,
@@ -209,6 +210,7 @@ pub(super) async fn put(
     .bind(seen.iter().map(Sighting::bytes).collect::<Vec<_>>())
     .bind(seen.iter().map(|s| s.dead_letter.retry_at).collect::<Vec<_>>())
     .bind(at)
+    .bind(seen.iter().map(|s| s.dead_letter.source.as_deref().map(text)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -23,7 +23,7 @@ impl DeadLetters for SqliteStore {
         limit: u32,
     ) -> Result<Vec<DeadLetterSummary>> {
         let dead_letters: Vec<SummaryRow<i64>> = sqlx::query_as(
-            "select id, origin, content_type, reason, status,
+            "select id, origin, source, content_type, reason, status,
                     bytes, times_seen, first_seen_at,
                     last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at
              from dead_letters
@@ -41,7 +41,7 @@ impl DeadLetters for SqliteStore {
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
         let dead_letter: Option<DeadLetterRow<i64>> = sqlx::query_as(
-            "select id, origin, content_type, reason, status,
+            "select id, origin, source, content_type, reason, status,
                     bytes, times_seen, first_seen_at,
                     last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
              from dead_letters
@@ -73,7 +73,7 @@ impl DeadLetters for SqliteStore {
                 "update dead_letters
                  set claimed_until = ?3
                  where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
-                 returning id, origin, content_type, reason, status,
+                 returning id, origin, source, content_type, reason, status,
                            bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
@@ -105,7 +105,7 @@ impl DeadLetters for SqliteStore {
                      order by retry_at
                      limit ?4
                  )
-                 returning id, origin, content_type, reason, status,
+                 returning id, origin, source, content_type, reason, status,
                            bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
@@ -188,20 +188,21 @@ pub(super) async fn put(
                 sighting.times,
                 sighting.bytes(),
                 dead_letter.retry_at.map(micros),
+                dead_letter.source.as_deref().map(text),
             ])
         })
         .collect();
     sqlx::query(
         "insert into dead_letters
              (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
-              bytes, retry_at)
+              bytes, retry_at, source)
          select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, 'open',
-                value ->> 6, ?2, ?2, value ->> 7, value ->> 8
+                value ->> 6, ?2, ?2, value ->> 7, value ->> 8, value ->> 9
          from json_each(?1)
          where true
          order by key
          on conflict (digest) do update
-         set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
+         set origin = excluded.origin, source = excluded.source, headers = excluded.headers, reason = excluded.reason,
              status = case status when 'redriven' then 'open' else status end,
              resolved_at = case status when 'redriven' then null else resolved_at end,
              times_seen = times_seen + excluded.times_seen,

@@ -172,6 +172,7 @@ pub(in crate::store) fn dead_letter<T: Moment>(row: Both<DigestRow, DeadLetterRo
         id: record.id,
         digest: hex(&digest),
         origin: dead_letter.origin,
+        source: dead_letter.source,
         content_type: dead_letter.content_type,
         headers: dead_letter.headers,
         body,

@@ -20,12 +20,12 @@ async fn dead_letters_are_listed_with_their_reasons() {
         .expect("fixed times");
     store.close().await.expect("closed");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "list"]), @r"
-    ┌────┬────────┬──────────────────────┬───────┬────────────┬───────────────────────┬──────────────────────────────────────────────────────────┐
-    │ id ┆ status ┆ last seen            ┆ times ┆ retried at ┆ origin                ┆ reason                                                   │
-    ╞════╪════════╪══════════════════════╪═══════╪════════════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
-    │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
-    │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
-    └────┴────────┴──────────────────────┴───────┴────────────┴───────────────────────┴──────────────────────────────────────────────────────────┘
+    ┌────┬────────┬──────────────────────┬───────┬────────────┬────────┬───────────────────────┬──────────────────────────────────────────────────────────┐
+    │ id ┆ status ┆ last seen            ┆ times ┆ retried at ┆ source ┆ origin                ┆ reason                                                   │
+    ╞════╪════════╪══════════════════════╪═══════╪════════════╪════════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
+    │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ /space ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
+    │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ -          ┆ -      ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
+    └────┴────────┴──────────────────────┴───────┴────────────┴────────┴───────────────────────┴──────────────────────────────────────────────────────────┘
     2 dead letters
     ");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "show", "2"]), @r"
@@ -35,6 +35,7 @@ async fn dead_letters_are_listed_with_their_reasons() {
     │ id           ┆ 2                                                        │
     │ status       ┆ open                                                     │
     │ reason       ┆ the event is not JSON: expected ident at line 1 column 2 │
+    │ source       ┆ -                                                        │
     │ origin       ┆ file:events.ndjson:15                                    │
     │ first seen   ┆ 2025-03-02T12:00:00Z                                     │
     │ last seen    ┆ 2025-03-02T12:00:00Z                                     │
@@ -112,6 +113,30 @@ fn redriving_an_invalid_event_fails_and_it_stays_open() {
     assert!(dead_letters[0]["redriven_at"].is_string());
 }
 
+#[tokio::test]
+async fn a_redrive_that_does_nothing_says_why() {
+    let given = Given::events();
+    let mut store = given.tables().await;
+    let soon = SystemClock.now() + TimeDelta::minutes(1);
+    sqlx::query("update dead_letters set claimed_until = ?1")
+        .bind(soon.timestamp_micros())
+        .execute(&mut store)
+        .await
+        .expect("claimed");
+    sqlx::query("update dead_letters set status = 'discarded' where id = 2")
+        .execute(&mut store)
+        .await
+        .expect("discarded");
+    store.close().await.expect("closed");
+    let output = given.tenure.call(&["dead", "redrive", "1", "2", "99"]);
+    assert_eq!(code(&output), 1);
+    insta::assert_snapshot!(stdout(&output), @r"
+    1: in progress: another process is redriving it; look again in a minute, and retry if it is still open
+    2: discarded: somebody discarded it while another process was redriving it; retry in a minute if its event is still needed
+    99: unknown: no such dead letter
+    ");
+}
+
 #[test]
 fn a_deferred_event_is_applied_once_the_clock_allows_it() {
     let given = Given::events();
@@ -149,5 +174,11 @@ fn a_deferred_event_is_applied_once_the_clock_allows_it() {
     assert_eq!(
         patient.ok(&["dead", "redrive", "3"]),
         "3: redriven: earlier, with the outcome applied\n"
+    );
+    let edited = patient.fed(&["dead", "redrive", "3", "--edited", "/dev/stdin"], "{}");
+    assert_eq!(code(&edited), 1);
+    assert_eq!(
+        stdout(&edited),
+        "3: redriven: earlier, with the outcome applied; the edited message was not ingested\n"
     );
 }

@@ -5,6 +5,8 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tenure::domain::Sweep;
 use tenure::engine::{FeedStart, SweepMode, SweepOptions};
+use tenure::store::DeadLetterStatus;
+use tenure::wire::{Decoder, Limits};
 
 use super::browser::Browser;
 use super::site::{Site, noon};
@@ -111,6 +113,9 @@ async fn dead_letters_are_edited_redriven_and_discarded() {
         )
         .await;
     }
+    let other_source = [("ce-specversion", "1.0"), ("ce-source", "/accounts")];
+    site.dead("http", "it is not JSON", b"nonsense", &other_source)
+        .await;
     browser.open(&site.url("/dead-letters/1")).await;
     let fixed = body.replace("adedd", "added");
     // Still wrong: nothing changes.
@@ -130,17 +135,71 @@ async fn dead_letters_are_edited_redriven_and_discarded() {
     );
 
     browser.open(&site.url("/dead-letters")).await;
+    browser.shoot("dead-letters-sources-light").await;
     browser.click_text("a", "it is not JSON").await;
     browser.click_text("a", "Discard all").await;
     let asked = browser.text(".confirm").await;
     assert!(
-        asked.contains("Discard 3 dead letters") && asked.contains("it is not JSON"),
+        asked.contains("Discard 3 dead letters with no source") && asked.contains("it is not JSON"),
         "{asked}"
     );
     browser.shoot("dead-letters-confirm-light").await;
     confirm(&browser, "Discard all").await;
     browser.expect("[role=status]", "3 dead letters discarded").await;
+    // That of the other source is in another group.
+    browser.click_text("a", "it is not JSON").await;
+    browser.expect("dl", "/accounts").await;
+    browser.click_text("a", "Discard all").await;
+    browser
+        .expect(".confirm", "Discard 1 dead letter of /accounts")
+        .await;
+    confirm(&browser, "Discard all").await;
     browser.expect("main", "No open dead letters").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_does_nothing_says_why() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    for client in ["a", "b"] {
+        let event = json!({
+            "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
+            "subject": format!("acme/{client}"), "time": "2026-03-01T11:00:00Z", "data": {"name": client},
+        });
+        site.dead("amqp:tenure.dead", "given up", event.to_string().as_bytes(), &[])
+            .await;
+    }
+    let submit = async |form: &str| {
+        browser
+            .fill(&format!("form[action$={form}] input[name=reason]"), WHY)
+            .await;
+        browser.click(&format!("form[action$={form}] button")).await;
+    };
+    // Each page was opened before something else happened to the dead letter.
+    browser.open(&site.url("/dead-letters/1")).await;
+    browser.expect("h1", "Dead letter 1").await;
+    let decoder = Decoder::new(Limits::default(), site.engine.now());
+    site.engine.redrive(1, &decoder).await.expect("redriven");
+    submit("edit").await;
+    browser
+        .expect("[role=status]", "The edited message was not ingested")
+        .await;
+    browser.shoot("dead-letter-edited-too-late-light").await;
+    browser.open(&site.url("/dead-letters/2")).await;
+    browser.expect("h1", "Dead letter 2").await;
+    let (store, now) = (site.engine.store(), site.engine.now());
+    let claimed = store.claim_dead_letter(2, now, now + TimeDelta::minutes(1)).await;
+    assert!(claimed.expect("a claim").is_some());
+    submit("redrive").await;
+    browser.expect("[role=status]", "another process").await;
+    let discarded = store
+        .resolve_dead_letter(2, DeadLetterStatus::Discarded, now)
+        .await;
+    assert!(discarded.expect("discarded"));
+    submit("redrive").await;
+    browser.expect("[role=status]", "discarded by somebody").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

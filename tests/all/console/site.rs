@@ -19,7 +19,7 @@ use tenure::http::{self, Api};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{AuditHow, DeadLetter, EndpointFilter, Store};
 use tenure::wire::webhook::{EndpointUrl, SigningKey};
-use tenure::wire::{Decoder, Limits};
+use tenure::wire::{Decoder, Limits, Message, Pairs, STRUCTURED};
 use tenure::{console, telemetry, wire};
 use tokio_util::sync::CancellationToken;
 
@@ -139,16 +139,18 @@ impl Site {
     }
 
     pub async fn dead(&self, origin: &str, reason: &str, body: &[u8], headers: &[(&str, &str)]) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let message = Message {
+            origin,
+            content_type: Some(STRUCTURED),
+            headers: &Pairs::from(headers.collect::<Vec<_>>()),
+            body,
+        };
         let dead = DeadLetter {
-            origin: origin.into(),
-            content_type: Some("application/cloudevents+json".into()),
-            headers: headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            body: body.to_vec(),
             reason: reason.into(),
-            retry_at: None,
+            ..message.dead(reason)
         };
         self.engine
             .ingest(vec![Incoming::Dead(dead)])

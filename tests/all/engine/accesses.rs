@@ -274,6 +274,7 @@ async fn a_redriven_event_has_an_entry(fresh: Fresh) {
     );
     let dead = DeadLetter {
         origin: "amqp:tenure.dead".into(),
+        source: None,
         content_type: Some("application/cloudevents+json".into()),
         headers: Vec::new(),
         body: body.into(),

@@ -61,6 +61,7 @@ fn steps(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(i64, Step)> {
 fn dead_letter(rng: &mut StdRng) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.events.0".into(),
+        source: None,
         content_type: rng.random_bool(0.5).then(|| "application/json".into()),
         headers: vec![("x-delivery-count".into(), rng.random_range(0..3).to_string())],
         body: vec![0, b'{', rng.random_range(0..3)],

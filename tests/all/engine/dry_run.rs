@@ -69,6 +69,7 @@ fn messages(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<Incoming> {
 fn dead_letter(number: u8) -> DeadLetter {
     DeadLetter {
         origin: "file:events.ndjson:1".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: vec![0, number],

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
 use tenure::engine::{Engine, Incoming, Outcome, Redrive};
@@ -16,6 +17,7 @@ use crate::store::Fresh;
 fn dead_letter(body: &str) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.dead".into(),
+        source: None,
         content_type: Some("application/cloudevents+json".into()),
         headers: Vec::new(),
         body: body.into(),
@@ -125,7 +127,34 @@ async fn a_dead_letter_that_is_still_dead_may_be_redriven_again(fresh: Fresh) {
     assert_eq!(again, Redrive::Done("applied".into()));
 }
 
+async fn a_dead_letter_that_cannot_be_claimed_says_what_it_is(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    let dead_letters = vec![Incoming::Dead(dead_letter(ADDED))];
+    engine.ingest(dead_letters).await.expect("ingested");
+    let decoder = Decoder::new(Limits::default(), engine.now());
+    let all = DeadLetterFilter::default();
+    let id = fresh.store.dead_letters(&all, 0, 1).await.expect("a list")[0].id;
+    let (now, later) = (engine.now(), engine.now() + TimeDelta::minutes(1));
+    let claimed = fresh.store.claim_dead_letter(id, now, later).await;
+    assert!(claimed.expect("a claim").is_some());
+    let said = async || {
+        let redriven = engine.redrive(id, &decoder).await.expect("an answer");
+        let (word, _) = redriven.refusal().expect("nothing was ingested");
+        (redriven, word)
+    };
+    assert_eq!(said().await, (Redrive::Claimed, "in progress"));
+    let resolve = async |status| {
+        let resolved = fresh.store.resolve_dead_letter(id, status, now).await;
+        assert!(resolved.expect("resolved"));
+    };
+    resolve(DeadLetterStatus::Discarded).await;
+    assert_eq!(said().await, (Redrive::Discarded, "discarded"));
+    resolve(DeadLetterStatus::Redriven).await;
+    assert_eq!(said().await, (Redrive::Done(String::new()), "redriven"));
+}
+
 on_both_stores!(
     concurrent_callers_redrive_a_dead_letter_once,
     a_dead_letter_that_is_still_dead_may_be_redriven_again,
+    a_dead_letter_that_cannot_be_claimed_says_what_it_is,
 );

@@ -207,6 +207,7 @@ async fn every_event_of_a_source_counts_and_nothing_else(fresh: Fresh) {
     setup.clock.set(day(30));
     let dead_letter = DeadLetter {
         origin: "http".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: b"{\"source\":\"/accounts\"}".to_vec(),

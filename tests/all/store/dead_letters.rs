@@ -10,6 +10,7 @@ use super::given::*;
 fn dead_letter(body: &[u8]) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.events.0".into(),
+        source: Some("/accounts".into()),
         content_type: Some("application/json".into()),
         headers: vec![("x-death".into(), "1".into()), ("nul".into(), "a\0b\"".into())],
         body: body.into(),
@@ -44,6 +45,7 @@ pub async fn a_dead_letter_is_read_back_as_written(fresh: Fresh) {
     let binary = dead_letter(b"\0\xff{\x01");
     let bare = DeadLetter {
         origin: "http\0".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: Vec::new(),
@@ -56,6 +58,12 @@ pub async fn a_dead_letter_is_read_back_as_written(fresh: Fresh) {
         panic!("{dead_letters:?}");
     };
     assert_eq!(first.dead_letter, binary);
+    let listed = store
+        .dead_letters(&DeadLetterFilter::default(), 0, 9)
+        .await
+        .unwrap();
+    let sources: Vec<_> = listed.iter().map(|line| line.source.as_deref()).collect();
+    assert_eq!(sources, [Some("/accounts"), None]);
     assert_eq!((first.status, first.times_seen), (DeadLetterStatus::Open, 1));
     assert_eq!((first.first_seen_at, first.last_seen_at), (moment(1), moment(1)));
     assert_eq!(first.resolved_at, None);
@@ -78,6 +86,7 @@ pub async fn a_redelivered_dead_letter_is_one_record(fresh: Fresh) {
     redelivered.origin = "amqp:tenure.events.1".into();
     redelivered.headers[0].1 = "2".into();
     redelivered.reason = "no JSON object".into();
+    redelivered.source = Some("/other".into());
     receive(store, 2, std::slice::from_ref(&redelivered)).await;
     let dead_letters = all(store).await;
     assert_eq!(dead_letters.len(), 2);

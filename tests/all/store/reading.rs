@@ -202,6 +202,7 @@ pub async fn the_census_counts_clients_and_rows(fresh: Fresh) {
     some_clients(store).await;
     let dead_letter = DeadLetter {
         origin: "http".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: b"{".into(),

@@ -23,6 +23,7 @@ pub async fn old_resolved_dead_letters_are_pruned_and_open_ones_stay(fresh: Fres
     let store = &*fresh.store;
     let dead_letters = (0..8).map(|n| DeadLetter {
         origin: "http".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: vec![n],
@@ -168,6 +169,7 @@ pub async fn two_workers_prune_each_row_once(fresh: Fresh) {
     let store = &*fresh.store;
     let dead_letters = (0..100).map(|n| DeadLetter {
         origin: "http".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: vec![n],

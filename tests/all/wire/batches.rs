@@ -29,6 +29,7 @@ fn a_batch_is_read_up_to_its_bound_and_no_further() {
     // A dead letter with such a batch stays one, and says why.
     let dead_letter = DeadLetter {
         origin: "amqp:tenure.events.0".into(),
+        source: None,
         content_type: Some(BATCH.into()),
         headers: Vec::new(),
         body: b"[1, 2, 3]".to_vec(),

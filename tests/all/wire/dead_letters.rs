@@ -15,6 +15,7 @@ fn dead_letters_contain_the_message() {
         dead_letter,
         DeadLetter {
             origin: "test".into(),
+            source: None,
             content_type: Some("application/json".into()),
             headers: vec![
                 ("cloudEvents_specversion".into(), "1.0".into()),

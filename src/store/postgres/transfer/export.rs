@@ -176,7 +176,7 @@ const ENDPOINTS: Scan = scan!(
 const DEAD_LETTERS: Scan = scan!(
     "moved_dead_letters",
     8,
-    "select id, digest, origin, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at,
+    "select id, digest, origin, source, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at,
             resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
      from dead_letters
      order by id"

@@ -200,9 +200,9 @@ async fn dead_letter(connection: &mut PgConnection, row: &DeadLetterRow) -> Resu
     sqlx::query(
         "insert into dead_letters
              (id, digest, origin, content_type, headers, body, bytes, reason, status, times_seen, first_seen_at,
-              last_seen_at, retry_at, resolved_at, redriven_at, redrive_outcome)
+              last_seen_at, retry_at, resolved_at, redriven_at, redrive_outcome, source)
          overriding system value
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(moved.id)
     .bind(&row.digest)
@@ -220,6 +220,7 @@ async fn dead_letter(connection: &mut PgConnection, row: &DeadLetterRow) -> Resu
     .bind(moved.resolved_at)
     .bind(moved.redriven_at)
     .bind(moved.redrive_outcome.as_deref().map(text))
+    .bind(moved.source.as_deref().map(text))
     .execute(connection)
     .await?;
     Ok(())

@@ -75,7 +75,7 @@ async fn dead_letters(connection: &mut SqliteConnection, into: &Pages) -> Result
     let mut after = i64::MIN;
     loop {
         let rows: Vec<Both<IdRow, _>> = sqlx::query_as(
-            "select id, digest, origin, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at,
+            "select id, digest, origin, source, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at,
                     resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
              from dead_letters
              where id > ?1

@@ -166,8 +166,8 @@ async fn dead_letters(connection: &mut SqliteConnection, parts: &Parts) -> Resul
         sqlx::query(
             "insert into dead_letters
                  (id, digest, origin, content_type, headers, body, bytes, reason, status, times_seen, first_seen_at,
-                  last_seen_at, retry_at, resolved_at, redriven_at, redrive_outcome)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                  last_seen_at, retry_at, resolved_at, redriven_at, redrive_outcome, source)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )
         .bind(moved.id)
         .bind(&row.digest)
@@ -185,6 +185,7 @@ async fn dead_letters(connection: &mut SqliteConnection, parts: &Parts) -> Resul
         .bind(moved.resolved_at.map(micros))
         .bind(moved.redriven_at.map(micros))
         .bind(moved.redrive_outcome.as_deref().map(text))
+        .bind(moved.source.as_deref().map(text))
         .execute(&mut *connection)
         .await?;
     }

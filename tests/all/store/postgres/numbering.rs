@@ -120,6 +120,7 @@ async fn numbering_continues_on_a_copy_without_sequences() {
     }
     let dead_letter = tenure::store::DeadLetter {
         origin: "test".into(),
+        source: None,
         content_type: None,
         headers: Vec::new(),
         body: b"1".to_vec(),
