@@ -1,7 +1,7 @@
 //! Where events come from and where changes go: sources, lanes, and the outbox.
 
 use axum::response::Response;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use maud::{Markup, html};
 
 use super::error::PageError;
@@ -17,6 +17,8 @@ use crate::engine::{JournalLine, SourceStatus, interval};
 const EXAMINED: u32 = 1_000;
 /// Changes that a list shows.
 const LISTED: usize = 20;
+/// From this lag on, a page says what holds the low watermark back.
+const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// Sources, lanes and the outbox.
 pub async fn show(view: View) -> Result<Response, PageError> {
@@ -96,12 +98,14 @@ fn lanes(summary: &Summary) -> Markup {
 /// The moment up to which every event has arrived, and why it is not later.
 pub fn low_watermark(summary: &Summary) -> Markup {
     let low = &summary.low_watermark;
+    // Between two heartbeats, it is always a little behind.
+    let is_late = low.until.is_none_or(|at| summary.now - at > LATE);
     html! {
         @match low.until {
             Some(at) => { (ui::moment_and_distance(summary.now, at)) },
             None => { "not known yet" },
         }
-        @if let Some(behind) = &low.behind { div.muted { (ui::prose(&sentence(&behind.to_string()))) } }
+        @if let Some(behind) = low.behind.as_ref().filter(|_| is_late) { div.muted { (ui::prose(&sentence(&behind.to_string()))) } }
     }
 }
 
