@@ -45,7 +45,7 @@ pub fn bars(bars: &Bars<'_>) -> Markup {
     html! {
         figure.chart {
             div.scroll tabindex="0" role="region" aria-label={ "Chart: " (bars.description) } { (labelled(&draw(bars, 1_000), bars.description)) }
-            @if bars.series.len() > 1 {
+            @if bars.series.len() > 1 && !shown.is_empty() {
                 ul.legend {
                     @for series in &shown {
                         li { svg viewBox="0 0 10 10" aria-hidden="true" { rect class={ "f" (series.hue) } width="10" height="10" rx="2" {} } (series.name) }
