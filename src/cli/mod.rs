@@ -161,8 +161,9 @@ Examples:
     Forecast(forecast::ForecastArgs),
     /// Compare the recorded policies with another one: who would have access, and which days and changes would differ
     WhatIf(what_if::WhatIfArgs),
-    /// Show the days of each client in a month: billable, commission, status credit, access; or close the month
-    Statement(statement::StatementArgs),
+    /// List, show and close months: the days on which clients are billable, earn commission, have access
+    #[command(subcommand)]
+    Statement(statement::StatementCommand),
     /// Decide whether partners may enter accounts, or perform an action in them
     #[command(after_help = "\
 Examples:
@@ -364,6 +365,7 @@ impl Command {
             Self::Lanes(command) => matches!(command, lanes::LanesCommand::List),
             Self::Sources(command) => matches!(command, sources::SourcesCommand::List),
             Self::Workers(command) => matches!(command, workers::WorkersCommand::List),
+            Self::Statement(command) => !matches!(command, statement::StatementCommand::Close(_)),
             Self::Check(_)
             | Self::Why(_)
             | Self::Verify(_)
@@ -372,7 +374,6 @@ impl Command {
             | Self::Possible(_)
             | Self::Forecast(_)
             | Self::WhatIf(_)
-            | Self::Statement(_)
             | Self::Access(_)
             | Self::Accesses(_)
             | Self::Partners(_)
@@ -398,7 +399,7 @@ impl Command {
             Self::Why(args) => why::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
             Self::WhatIf(args) => what_if::run(context, args).await,
-            Self::Statement(args) => statement::run(context, args).await,
+            Self::Statement(command) => statement::run(context, command).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Accesses(args) => accesses::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,

@@ -1,8 +1,8 @@
-//! `tenure statement`: the days of each client in a month, and the closings of months.
+//! `tenure statement`: lists the closed months; shows the days of each client in a month, or closes one.
 
 use std::process::ExitCode;
 
-use clap::{ArgGroup, Args};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
@@ -20,30 +20,51 @@ use crate::engine::{
 };
 use crate::store::Closing;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Subcommand)]
 #[command(
-    group = ArgGroup::new("how").args(["close", "recompute"]),
-    after_help = "Examples:\n  tenure statement\n  tenure statement --month 2026-10 --partner acme\n  \
-                  tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 -o csv > october.csv"
+    after_help = "Examples:\n  tenure statement list\n  tenure statement show 2026-10 --partner acme\n  \
+                        tenure statement close 2026-10 --by petra"
 )]
-pub struct StatementArgs {
-    /// The month (UTC), for example 2026-10; without it, the closed months are listed
-    #[arg(long)]
-    month: Option<Month>,
+pub enum StatementCommand {
+    /// List the closed months: who closed each, when, and how many statements and adjustments it has
+    #[command(after_help = "Examples:\n  tenure statement list")]
+    List,
+    /// Show the days of each client in a month: a closed month as it was closed, any other as computed now
+    #[command(after_help = "\
+Examples:
+  tenure statement show 2026-10
+  tenure statement show 2026-10 --partner acme
+  tenure statement show 2026-10 -o csv > october.csv")]
+    Show(ShowArgs),
+    /// Close a month for all partners; later changes to its days become adjustments in later statements
+    #[command(after_help = "\
+Examples:
+  tenure statement close 2026-10
+  tenure statement close 2026-10 --by petra --reason \"all files have arrived\"")]
+    Close(CloseArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The month (UTC), for example 2026-10
+    month: Month,
     /// Only clients of this partner
-    #[arg(long, requires = "month", conflicts_with = "close")]
+    #[arg(long)]
     partner: Option<String>,
     /// Recompute a closed month from all events that have arrived
-    #[arg(long, requires = "month")]
+    #[arg(long)]
     recompute: bool,
-    /// Close the month for all partners; later changes to its days become adjustments in later statements
-    #[arg(long, requires = "month")]
-    close: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CloseArgs {
+    /// The month (UTC), for example 2026-10
+    month: Month,
     /// Record that this person closes the month; ignored when a closing is continued [default: the operating system's user]
-    #[arg(long, value_name = "NAME", requires = "close")]
+    #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// Close the month even if its events may still arrive, or if it is the first to be closed and ended before the first event
-    #[arg(long, requires = "close")]
+    #[arg(long)]
     confirm: bool,
 }
 
@@ -62,17 +83,16 @@ struct Totals {
     partners: Vec<PartnerSum>,
 }
 
-pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitCode> {
-    let Some(month) = args.month else {
-        return list(context).await;
-    };
-    if args.close {
-        if context.is_csv() {
-            return Err(UsageError("--close prints no rows: use --output table or json".into()).into());
-        }
-        let by = closer(args.by)?;
-        return close(context, month, by, args.confirm).await;
+pub async fn run(context: &Context, command: StatementCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        StatementCommand::List => list(context).await,
+        StatementCommand::Show(args) => show(context, args).await,
+        StatementCommand::Close(args) => close(context, args).await,
     }
+}
+
+async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
+    let month = args.month;
     if let Some(partner) = &args.partner {
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
@@ -146,14 +166,15 @@ fn explained(error: StatementError) -> anyhow::Error {
     }
 }
 
-async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> anyhow::Result<ExitCode> {
-    let engine = context.maintaining_engine().await?;
+async fn close(context: &Context, args: CloseArgs) -> anyhow::Result<ExitCode> {
+    let month = args.month;
     let request = CloseRequest {
         month,
-        by,
-        confirmed,
+        by: closer(args.by)?,
+        confirmed: args.confirm,
         most: None,
     };
+    let engine = context.maintaining_engine().await?;
     let mut progress = Progress::new("clients");
     let authority = context.asked_authority();
     let closed = engine

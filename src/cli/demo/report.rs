@@ -117,7 +117,7 @@ async fn print_questions(engine: &Engine) -> anyhow::Result<()> {
     let month = Month::of(engine.now()).previous();
     output::line("");
     output::line(format!(
-        "The days of {month} by partner (`tenure statement --month {month}`):"
+        "The days of {month} by partner (`tenure statement show {month}`):"
     ));
     statement::print_month(engine, month).await
 }

@@ -37,9 +37,8 @@ fn every_command_that_changes_something_is_recorded_with_its_user_and_reason() {
         vec!["prune", "--dry-run"],
         vec![
             "statement",
-            "--month",
+            "close",
             "2025-01",
-            "--close",
             "--confirm",
             "--reason",
             "month end",

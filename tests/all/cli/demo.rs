@@ -78,7 +78,7 @@ fn the_demo_prints_its_results() {
         "under access.idle=",
         " of 20 clients differ",
         "\naccess: lost ",
-        " (`tenure statement --month ",
+        " (`tenure statement show ",
         "┆ billable ┆ commission ┆ status credit ┆ access",
         " is not closed: ",
         "\nverify: replayed 20 clients from ",

@@ -19,8 +19,8 @@ const READING: &[&[&str]] = &[
     &["sweep", "preview", "access-expiry"],
     &["policy", "show"],
     &["what-if"],
-    &["statement"],
-    &["statement", "--month", "2025-01"],
+    &["statement", "list"],
+    &["statement", "show", "2025-01"],
     &["prune", "--dry-run"],
 ];
 
@@ -32,7 +32,7 @@ const MAINTAINING: &[&[&str]] = &[
     &["prune"],
     &["lanes", "remove"],
     &["policy", "apply"],
-    &["statement", "--month", "2025-01", "--close", "--by", "ann"],
+    &["statement", "close", "2025-01", "--by", "ann"],
     &["sweep", "run", "access-expiry"],
     &["sweep", "pause", "access-expiry", "--reason", "because"],
     &["sweep", "resume", "access-expiry"],

@@ -34,14 +34,9 @@ fn ingest(given: &Given, events: &[(&str, &str, &str, &str, &str)]) {
 }
 
 fn close(given: &Given, month: &str) -> String {
-    given.tenure.ok(&[
-        "statement",
-        "--month",
-        month,
-        "--close",
-        "--by",
-        "=ann \"the closer\"",
-    ])
+    given
+        .tenure
+        .ok(&["statement", "close", month, "--by", "=ann \"the closer\""])
 }
 
 /// A late event: the customer disabled access on 20 January.
@@ -61,7 +56,7 @@ fn disable(given: &Given) {
 #[test]
 fn a_statement_lists_the_days_of_clients_and_partners() {
     let given = given();
-    let table = given.tenure.ok(&["statement", "--month", "2025-01"]);
+    let table = given.tenure.ok(&["statement", "show", "2025-01"]);
     for part in [
         "│ acme/bakery ┆ 24       ┆ 24         ┆ 24            ┆ 24     │",
         "│ best/forge  ┆ 22       ┆ 0          ┆ 0             ┆ 0      │",
@@ -72,11 +67,11 @@ fn a_statement_lists_the_days_of_clients_and_partners() {
     }
     let one = given
         .tenure
-        .ok(&["statement", "--month", "2025-01", "--partner", "best"]);
+        .ok(&["statement", "show", "2025-01", "--partner", "best"]);
     assert!(one.contains("best/forge") && !one.contains("bakery"), "{one}");
-    let empty = given.tenure.ok(&["statement", "--month", "2024-12"]);
+    let empty = given.tenure.ok(&["statement", "show", "2024-12"]);
     assert_eq!(empty, "2024-12 is not closed: 0 clients, as known now\n");
-    assert_eq!(given.tenure.json(&["statement"]), [] as [Value; 0]);
+    assert_eq!(given.tenure.json(&["statement", "list"]), [] as [Value; 0]);
 }
 
 #[test]
@@ -86,19 +81,19 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
         close(&given, "2025-01"),
         "2025-01 is closed: 2 clients with days in the month, 0 adjustments of earlier months\n"
     );
-    let before = given.tenure.json(&["statement", "--month", "2025-01"]);
+    let before = given.tenure.json(&["statement", "show", "2025-01"]);
     disable(&given);
-    assert_eq!(given.tenure.json(&["statement", "--month", "2025-01"]), before);
+    assert_eq!(given.tenure.json(&["statement", "show", "2025-01"]), before);
     let recomputed = given
         .tenure
-        .json(&["statement", "--month", "2025-01", "--recompute"]);
+        .json(&["statement", "show", "2025-01", "--recompute"]);
     assert_eq!(
         recomputed[0]["days"],
         json!({"billable": 24, "commission": 24, "status_credit": 24, "access": 13})
     );
     close(&given, "2025-02");
 
-    let lines = given.tenure.json(&["statement", "--month", "2025-02"]);
+    let lines = given.tenure.json(&["statement", "show", "2025-02"]);
     let [bakery, forge, totals] = lines.as_slice() else {
         panic!("{lines:?}");
     };
@@ -118,7 +113,7 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
     assert_eq!(totals["closing"]["closed_by"], "=ann \"the closer\"");
     assert_eq!(totals["partners"][0]["adjustments"]["access"], -11);
     assert_eq!(totals["partners"][1]["days"]["billable"], 28);
-    let table = given.tenure.ok(&["statement", "--month", "2025-02"]);
+    let table = given.tenure.ok(&["statement", "show", "2025-02"]);
     assert!(
         table.contains("-11") && table.contains("access.disabled 21 of =late"),
         "{table}"
@@ -132,8 +127,11 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
     given.tenure.ok(&["export", "moved.ndjson"]);
     let moved = given.with(&[("DATABASE_URL", "sqlite:moved.db")]);
     moved.ok(&["import", "moved.ndjson"]);
-    assert_eq!(moved.json(&["statement", "--month", "2025-02"]), lines);
-    assert_eq!(moved.json(&["statement"]), given.tenure.json(&["statement"]));
+    assert_eq!(moved.json(&["statement", "show", "2025-02"]), lines);
+    assert_eq!(
+        moved.json(&["statement", "list"]),
+        given.tenure.json(&["statement", "list"])
+    );
 }
 
 #[test]
@@ -142,7 +140,7 @@ fn a_spreadsheet_can_open_what_was_closed() {
     close(&given, "2025-01");
     disable(&given);
     close(&given, "2025-02");
-    let csv = given.tenure.ok(&["statement", "--month", "2025-02", "-o", "csv"]);
+    let csv = given.tenure.ok(&["statement", "show", "2025-02", "-o", "csv"]);
     let removed: Vec<String> = (21..=31).map(|day| format!("2025-01-{day}")).collect();
     let whole = "2025-02-01T00:00:00Z/2025-03-01T00:00:00Z";
     assert_eq!(
@@ -158,7 +156,7 @@ fn a_spreadsheet_can_open_what_was_closed() {
             &format!("2025-02,days,2025-02,best,forge,28,0,0,0,{whole},,,,"),
         ]
     );
-    let closings = given.tenure.ok(&["statement", "-o", "csv"]);
+    let closings = given.tenure.ok(&["statement", "list", "-o", "csv"]);
     let lines: Vec<&str> = closings.split_terminator("\r\n").collect();
     assert_eq!(
         lines[0],
@@ -169,7 +167,7 @@ fn a_spreadsheet_can_open_what_was_closed() {
         "{closings}"
     );
     assert!(lines[2].ends_with(",2,1") && lines.len() == 3, "{closings}");
-    let table = given.tenure.ok(&["statement"]);
+    let table = given.tenure.ok(&["statement", "list"]);
     assert!(
         table.contains("│ 2025-02 ┆ closed ┆ =ann \"the closer\" ┆ 20"),
         "{table}"
@@ -182,39 +180,31 @@ fn what_cannot_be_closed_says_why() {
     close(&given, "2025-01");
     for (arguments, exit, words) in [
         (
-            &["--month", "2025-01", "--close"][..],
+            &["close", "2025-01"][..],
             1,
             "2025-01 is closed: =ann \"the closer\" closed it at 20",
         ),
-        (&["--month", "2025-03", "--close"], 1, "the next one is 2025-02"),
+        (&["close", "2025-03"], 1, "the next one is 2025-02"),
         (
-            &["--month", "9999-01", "--close"],
+            &["close", "9999-01"],
             1,
             "9999-01 has not ended; close it at 9999-02-01T00:00:00Z or later",
         ),
-        (&["--month", "9999-01"], 2, "9999-01 has not begun"),
-        (&["--month", "2025-13"], 2, "expected a month such as 2026-10"),
-        (&["--month", "October"], 2, "expected a month such as 2026-10"),
-        (&["--month", "2025-02", "--partner", "a/b"], 2, "partner"),
+        (&["show", "9999-01"], 2, "9999-01 has not begun"),
+        (&["show", "2025-13"], 2, "expected a month such as 2026-10"),
+        (&["show", "October"], 2, "expected a month such as 2026-10"),
+        (&["show", "2025-02", "--partner", "a/b"], 2, "partner"),
         (
-            &["--month", "2025-02", "--close", "--partner", "acme"],
+            &["close", "2025-02", "--partner", "acme"],
             2,
-            "cannot be used with",
+            "unexpected argument",
         ),
+        (&["close", "2025-02", "-o", "csv"], 2, "prints no rows"),
+        (&["close", "2025-02", "--by", " "], 2, "invalid name in --by"),
+        (&["close"], 2, "<MONTH>"),
+        (&["show", "2025-02", "--by", "ann"], 2, "unexpected argument"),
         (
-            &["--month", "2025-02", "--close", "-o", "csv"],
-            2,
-            "prints no rows",
-        ),
-        (
-            &["--month", "2025-02", "--close", "--by", " "],
-            2,
-            "invalid name in --by",
-        ),
-        (&["--close"], 2, "--month"),
-        (&["--month", "2025-02", "--by", "ann"], 2, "--close"),
-        (
-            &["--month", "2025-02", "-o", "csv", "--json"],
+            &["show", "2025-02", "-o", "csv", "--json"],
             2,
             "cannot be used with",
         ),
@@ -228,19 +218,19 @@ fn what_cannot_be_closed_says_why() {
             stderr(&output)
         );
     }
-    assert_eq!(given.tenure.json(&["statement"]).len(), 1);
+    assert_eq!(given.tenure.json(&["statement", "list"]).len(), 1);
 }
 
 #[test]
 fn a_first_month_before_every_event_must_be_confirmed() {
     let given = given();
-    let close = ["statement", "--month", "2005-01", "--close", "--by", "ann"];
+    let close = ["statement", "close", "2005-01", "--by", "ann"];
     let output = given.tenure.call(&close);
     assert_eq!(code(&output), 1);
     for words in ["2005-01 cannot be the first month", "add --confirm"] {
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
     }
-    assert_eq!(given.tenure.json(&["statement"]), [] as [Value; 0]);
+    assert_eq!(given.tenure.json(&["statement", "list"]), [] as [Value; 0]);
     given.tenure.ok(&[&close[..], &["--confirm"]].concat());
 }
 
@@ -249,7 +239,7 @@ fn the_closer_is_the_user_of_the_system_by_default() {
     let given = given();
     // The environment may say anything.
     let user = given.with(&[("LOGNAME", "bob"), ("USER", "eve")]);
-    let closing = &user.json(&["statement", "--month", "2025-01", "--close"])[0];
+    let closing = &user.json(&["statement", "close", "2025-01"])[0];
     let name = closing["closed_by"].as_str().expect("a name");
     assert!(name.starts_with(&super::audit::user()), "{name}");
 }
@@ -267,7 +257,7 @@ async fn events_that_may_still_arrive_hold_a_closing_back_until_it_is_confirmed(
     .expect("lanes");
     let output = given
         .tenure
-        .call(&["statement", "--month", "2025-01", "--close", "--by", "ann"]);
+        .call(&["statement", "close", "2025-01", "--by", "ann"]);
     assert_eq!(code(&output), 1);
     for words in [
         "no heartbeat has arrived through tenure.events.0",
@@ -275,13 +265,7 @@ async fn events_that_may_still_arrive_hold_a_closing_back_until_it_is_confirmed(
     ] {
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
     }
-    given.tenure.ok(&[
-        "statement",
-        "--month",
-        "2025-01",
-        "--close",
-        "--by",
-        "ann",
-        "--confirm",
-    ]);
+    given
+        .tenure
+        .ok(&["statement", "close", "2025-01", "--by", "ann", "--confirm"]);
 }

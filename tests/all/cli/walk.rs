@@ -145,7 +145,7 @@ fn the_dead_letter_is_edited_and_redriven(demo: &Demo) {
 }
 
 fn the_month_is_closed(demo: &Demo) {
-    let closed = demo.ask(&["statement"]);
+    let closed = demo.ask(&["statement", "list"]);
     let last: chrono::NaiveDate = format!("{}-01", text(closed.last().expect("a month"), "month"))
         .parse()
         .expect("a day");
@@ -153,16 +153,15 @@ fn the_month_is_closed(demo: &Demo) {
     let month = next.format("%Y-%m").to_string();
     demo.tenure.ok(&[
         "statement",
-        "--month",
+        "close",
         &month,
-        "--close",
         "--confirm",
         "--by",
         "petra",
         "--reason",
         WHY,
     ]);
-    let closed = demo.ask(&["statement"]);
+    let closed = demo.ask(&["statement", "list"]);
     let last = closed.last().expect("a month");
     assert_eq!(
         (text(last, "month"), text(last, "status"), text(last, "closed_by")),
