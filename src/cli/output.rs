@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::AnsiColor;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
 use comfy_table::{Cell as TableCell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -86,6 +86,57 @@ pub fn line(text: impl Into<Safe>) {
     if FAILED.get().is_none() {
         record_write(writeln!(io::stdout().lock(), "{}", text.into()));
     }
+}
+
+/// Prints text after `first`, on as many lines as the width of the terminal needs, which are indented by as much. It breaks lines
+/// between words only, and not within a moment.
+pub fn paragraph(first: &str, text: &str) {
+    let lines = wrapped(first, &visible(text), Table::new().width());
+    line(Safe(lines.join("\n")));
+}
+
+fn wrapped(first: &str, text: &str, width: Option<u16>) -> Vec<String> {
+    let Some(width) = width.map(usize::from) else {
+        return vec![format!("{first}{text}")];
+    };
+    let indent = " ".repeat(first.width());
+    let mut lines = Vec::new();
+    let (mut line, mut is_begun) = (first.to_owned(), false);
+    for unit in units(text) {
+        if is_begun && line.width() + 1 + unit.width() > width {
+            lines.push(std::mem::replace(&mut line, indent.clone()));
+            is_begun = false;
+        }
+        if is_begun {
+            line.push(' ');
+        }
+        line.push_str(&unit);
+        is_begun = true;
+    }
+    lines.push(line);
+    lines
+}
+
+/// What stays on one line: a word, or a moment such as `3 March 2026 at 09:12 UTC`.
+fn units(text: &str) -> Vec<String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut rest = words.as_slice();
+    let mut units = Vec::new();
+    while !rest.is_empty() {
+        let count = match rest {
+            [day, month, year, "at", _, utc, ..]
+                if utc.starts_with("UTC")
+                    && NaiveDate::parse_from_str(&format!("{day} {month} {year}"), "%d %B %Y").is_ok() =>
+            {
+                6
+            }
+            _ => 1,
+        };
+        let (unit, others) = rest.split_at(count);
+        units.push(unit.join(" "));
+        rest = others;
+    }
+    units
 }
 
 /// Flushes standard output.
@@ -358,6 +409,32 @@ mod tests {
                 assert!(text.contains(word), "{width}: {word}\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_paragraph_breaks_no_word_and_no_moment() {
+        let text = "On 8 January 2025 at 09:00 UTC, the client accepted the invitation (event 4 of /space).";
+        for width in 40..90 {
+            let lines = wrapped("    - ", text, Some(width));
+            assert!(
+                lines.iter().all(|line| line.width() <= width.into()),
+                "{width}: {lines:?}"
+            );
+            assert!(lines[0].starts_with("    - On"), "{lines:?}");
+            assert!(
+                lines[1..].iter().all(|line| line.starts_with("      ")),
+                "{lines:?}"
+            );
+            let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            assert_eq!(trimmed.join(" "), format!("- {text}"));
+            assert!(
+                lines
+                    .iter()
+                    .any(|line| line.contains("8 January 2025 at 09:00 UTC")),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(wrapped("  ", text, None), [format!("  {text}")]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct WhyArgs {
     /// The client: PARTNER/CLIENT, or PARTNER and CLIENT as two arguments
     #[arg(value_name = "PARTNER/CLIENT")]
     key: String,
-    /// link, service, access, billable, commission or subscription:ID [default: all of them]
+    /// link, service, access, billable, commission, status_credit, connected, visible, retrieving, on_client_list, tab,
+    /// view_as_client or subscription:ID [default: all of them]
     #[arg(value_name = "ANSWER", num_args = 0..=2)]
     more: Vec<String>,
     /// Ask as of this moment, past or future [default: now]
@@ -98,7 +99,7 @@ pub fn show(why: &Why) {
             output::line("");
         }
         output::line(head(explanation));
-        output::line(format!("  {}", explanation.sentence));
+        output::paragraph("  ", &explanation.sentence);
         let causes = explanation.causes.iter().map(|cause| &cause.sentence);
         list("It rests on:", causes);
         let supporting = explanation.supporting.iter().map(|event| &event.sentence);
@@ -125,6 +126,6 @@ fn list<'a>(title: &str, sentences: impl Iterator<Item = &'a String>) {
         if number == 0 {
             output::line(format!("  {title}"));
         }
-        output::line(format!("    - {sentence}"));
+        output::paragraph("    - ", sentence);
     }
 }

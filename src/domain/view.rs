@@ -200,7 +200,7 @@ text_enum! {
     }
 }
 
-fn view_as_client(client: &Client) -> ViewAsClient {
+pub(super) fn view_as_client(client: &Client) -> ViewAsClient {
     if !client.visible() {
         ViewAsClient::No
     } else if client.assignments.is_empty() {
@@ -235,6 +235,6 @@ pub fn tab(link: LinkStatus) -> Option<Tab> {
 }
 
 /// 002: after a disconnection the "customer will be removed from your client list".
-fn is_on_client_list(link: LinkStatus) -> bool {
+pub(super) fn is_on_client_list(link: LinkStatus) -> bool {
     matches!(link, LinkStatus::Draft | LinkStatus::Invited | LinkStatus::Active)
 }

@@ -24,8 +24,10 @@ use crate::engine::Why;
     params(
         ("partner" = schema::PartnerId, Path),
         ("client" = schema::ClientId, Path),
-        ("answer" = Option<schema::AnswerName>, Query, description = "`link`, `service`, `access`, `billable`, `commission`, or \
-                                                                      `subscription:ID`; default all of them, with at most 100 subscriptions"),
+        ("answer" = Option<schema::AnswerName>, Query, description = "`link`, `service`, `access`, `billable`, `commission`, \
+                                                                      `status_credit`, `connected`, `visible`, `retrieving`, `on_client_list`, \
+                                                                      `tab`, `view_as_client`, or `subscription:ID`; default all of them, with \
+                                                                      at most 100 subscriptions"),
         ("at" = Option<schema::Moment>, Query, description = "The moment, past or future, in RFC 3339; default now"),
     ),
     responses(

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tenure::domain::event::NameVerdict;
+use tenure::domain::service::Service;
 use tenure::domain::view::ClientView;
 use tenure::domain::why::{Answer, Explanation, Reason, explain};
 use tenure::domain::{Actor, Client, ClientKey, Due, Event, EventKind, Policies, Policy, Timer, fold};
@@ -123,6 +124,13 @@ fn shown(answer: &Answer, view: &ClientView) -> Value {
         }),
         Answer::Billable => flag("billable"),
         Answer::Commission => flag("commission"),
+        Answer::StatusCredit => flag("status_credit"),
+        Answer::Connected => flag("connected"),
+        Answer::Visible => flag("visible"),
+        Answer::Retrieving => flag("retrieving"),
+        Answer::OnClientList => flag("on_client_list"),
+        Answer::Tab => json!({"status": status("tab")}),
+        Answer::ViewAsClient => json!({"status": view["view_as_client"]}),
         Answer::Subscription(id) => {
             let held = view["subscriptions"].as_array().expect("a list");
             match held.iter().find(|held| held["id"] == id.as_str()) {
@@ -148,6 +156,10 @@ fn runs_from(answer: &Answer, timer: Timer, client: &Client) -> Option<DateTime<
         (Answer::Access, Timer::AccessExpiry) => Some(client.access()?.renewal()?.renewed_at),
         (Answer::Access, Timer::RequestLapse) => client.access_request(),
         (Answer::Subscription(id), Timer::SubscriptionEnd) => client.subscriptions.get(id)?.link_lost_at,
+        (Answer::Retrieving | Answer::ViewAsClient, Timer::TerminatedCleanup) => match client.service {
+            Service::Terminated { at } if !client.assignments.is_empty() => Some(at),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -307,7 +319,7 @@ proptest! {
         let last = events.iter().map(|event| event.time).max().unwrap_or(at);
         for at in [last, at] {
             let life = Life::of(&events, &policies, at);
-            for answer in [Answer::Access, Answer::Commission] {
+            for answer in [Answer::Access, Answer::Commission, Answer::Retrieving] {
                 let explanation = life.explain(&answer);
                 events_hold(&life, &explanation);
                 timers_and_policies_hold(&life, &explanation);

@@ -14,6 +14,7 @@ use crate::domain::id::clip;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::{Service, ServiceStatus};
 use crate::domain::time::serialize_optional;
+use crate::domain::view::{Tab, is_on_client_list, tab, view_as_client};
 use crate::domain::{Client, EventKind, Id, Policy, Timer};
 
 /// A question about a client that its events, timers and policies answer.
@@ -24,21 +25,29 @@ pub enum Answer {
     Access,
     Billable,
     Commission,
+    StatusCredit,
+    Connected,
+    Visible,
+    Retrieving,
+    OnClientList,
+    Tab,
+    ViewAsClient,
     Subscription(Id),
 }
 
 /// Text that does not name an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid answer \"{0}\": expected link, service, access, billable, commission, or subscription:ID with the id of a subscription"
+    "invalid answer \"{0}\": expected {names}, or subscription:ID with the id of a subscription",
+    names = Answer::OF_EVERY_CLIENT.map(|answer| answer.to_string()).join(", ")
 )]
 pub struct UnknownAnswer(String);
 
 /// What an answer says. Fields that an answer does not have are absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Value {
-    /// The status of the facet or of the subscription; `yes` or `no` for billable and commission. `none`: the client was not
-    /// added, has no access or has no such subscription.
+    /// The status of the facet or of the subscription; the tab; what is shown to somebody who views as the client; `yes` or `no`
+    /// for any other answer. `none`: the client was not added, has no access, is on no tab or has no such subscription.
     pub status: &'static str,
     /// Of an invited client.
     #[serde(
@@ -79,12 +88,19 @@ pub struct Value {
 
 impl Answer {
     /// The answers about every client; those about its subscriptions depend on the client.
-    pub const OF_EVERY_CLIENT: [Self; 5] = [
+    pub const OF_EVERY_CLIENT: [Self; 12] = [
         Self::Link,
         Self::Service,
         Self::Access,
         Self::Billable,
         Self::Commission,
+        Self::StatusCredit,
+        Self::Connected,
+        Self::Visible,
+        Self::Retrieving,
+        Self::OnClientList,
+        Self::Tab,
+        Self::ViewAsClient,
     ];
 
     /// The answer at a moment up to which the client's timers have fired.
@@ -120,7 +136,7 @@ impl Answer {
                     ..value
                 }
             }
-            Self::Service | Self::Billable | Self::Commission => value,
+            _ => value,
         }
     }
 
@@ -133,6 +149,13 @@ impl Answer {
             Self::Access => client.access_status().as_str(),
             Self::Billable => flag(client.billable()),
             Self::Commission => flag(client.commission()),
+            Self::StatusCredit => flag(client.status_credit()),
+            Self::Connected => flag(client.connected()),
+            Self::Visible => flag(client.visible()),
+            Self::Retrieving => flag(client.retrieving()),
+            Self::OnClientList => flag(client.link_status().is_some_and(is_on_client_list)),
+            Self::Tab => client.link_status().and_then(tab).map_or(NONE, Tab::as_str),
+            Self::ViewAsClient => view_as_client(client).as_str(),
             Self::Subscription(id) => client
                 .subscriptions
                 .get(id)
@@ -146,7 +169,18 @@ impl Answer {
             return true;
         }
         match self {
-            Self::Link => false,
+            Self::Link | Self::StatusCredit | Self::Connected | Self::OnClientList | Self::Tab => false,
+            Self::Visible => matches!(
+                kind,
+                EventKind::ClientTerminated { .. } | EventKind::ClientReactivated {}
+            ),
+            Self::Retrieving | Self::ViewAsClient => matches!(
+                kind,
+                EventKind::AssignmentAdded { .. }
+                    | EventKind::AssignmentRemoved { .. }
+                    | EventKind::ClientTerminated { .. }
+                    | EventKind::ClientReactivated {}
+            ),
             Self::Service | Self::Billable => matches!(
                 kind,
                 EventKind::AssignmentAdded { .. }
@@ -182,8 +216,28 @@ impl Answer {
         match self {
             Self::Access => Some("access."),
             Self::Subscription(_) => Some("subscriptions."),
-            Self::Link | Self::Service | Self::Billable | Self::Commission => None,
+            Self::Retrieving | Self::ViewAsClient => Some("cleanup."),
+            _ => None,
         }
+    }
+
+    /// The holding that events are tried on which would change the answer.
+    pub(super) fn holding<'a>(&'a self, client: &'a Client) -> Option<&'a Id> {
+        match self {
+            Self::Subscription(id) => Some(id),
+            Self::Retrieving | Self::ViewAsClient => client.assignments.keys().next(),
+            _ => None,
+        }
+    }
+
+    /// Whether the service makes a difference to the answer.
+    fn has_service(&self) -> bool {
+        matches!(self, Self::Service | Self::Billable | Self::Visible) || self.has_assignments()
+    }
+
+    /// Whether assignments make a difference to the answer, beyond the first of a pending client.
+    fn has_assignments(&self) -> bool {
+        matches!(self, Self::Retrieving | Self::ViewAsClient)
     }
 
     /// The moment from which a timer runs that can change the answer. It identifies one run of the timer. None: the timer does
@@ -193,6 +247,10 @@ impl Answer {
             (Self::Access, Timer::AccessExpiry) => Some(client.access()?.renewal()?.renewed_at),
             (Self::Access, Timer::RequestLapse) => client.access_request(),
             (Self::Subscription(id), Timer::SubscriptionEnd) => client.subscriptions.get(id)?.link_lost_at,
+            (Self::Retrieving | Self::ViewAsClient, Timer::TerminatedCleanup) => match client.service {
+                Service::Terminated { at } if !client.assignments.is_empty() => Some(at),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -217,6 +275,9 @@ impl Answer {
                     .subscriptions
                     .update(id, |subscription| subscription.link_lost_at = Some(from));
             }
+            (Self::Retrieving | Self::ViewAsClient, Timer::TerminatedCleanup) => {
+                client.service = Service::Terminated { at: from };
+            }
             _ => {}
         }
     }
@@ -229,10 +290,12 @@ impl Answer {
         client.closed_request = None;
         client.invitations = 0;
         client.account.last_accessed_at = None;
-        // An assignment makes a pending client active once, and never again.
-        client.assignments.clear();
         client.former_assignments.clear();
-        if !matches!(self, Self::Service | Self::Billable) {
+        if !self.has_assignments() {
+            // An assignment makes a pending client active once, and never again.
+            client.assignments.clear();
+        }
+        if !self.has_service() {
             client.service = Service::default();
         }
         match client.access_mut() {
@@ -273,6 +336,13 @@ impl fmt::Display for Answer {
             Self::Access => f.write_str("access"),
             Self::Billable => f.write_str("billable"),
             Self::Commission => f.write_str("commission"),
+            Self::StatusCredit => f.write_str("status_credit"),
+            Self::Connected => f.write_str("connected"),
+            Self::Visible => f.write_str("visible"),
+            Self::Retrieving => f.write_str("retrieving"),
+            Self::OnClientList => f.write_str("on_client_list"),
+            Self::Tab => f.write_str("tab"),
+            Self::ViewAsClient => f.write_str("view_as_client"),
             Self::Subscription(id) => write!(f, "subscription:{}", id.as_str()),
         }
     }

@@ -97,6 +97,7 @@ pub(super) fn are_alike(one: &Client, other: &Client) -> bool {
     one.link == other.link
         && one.account == other.account
         && one.service == other.service
+        && one.assignments == other.assignments
         && one.subscriptions == other.subscriptions
 }
 

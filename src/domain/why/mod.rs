@@ -10,6 +10,7 @@ mod course;
 mod phrases;
 mod sentences;
 mod settings;
+mod statuses;
 mod supporting;
 mod timers;
 mod turns;
@@ -24,7 +25,7 @@ use super::event::Event;
 use super::possible::examples;
 use super::text_enum::text_enum;
 use super::time::{serialize, serialize_optional};
-use super::{ActorKind, ClientKey, Id, Policies, Policy, Timer};
+use super::{ActorKind, ClientKey, Policies, Policy, Timer};
 use course::Course;
 
 pub use answer::{Answer, UnknownAnswer, Value};
@@ -265,10 +266,7 @@ fn turns(course: &Course, key: &ClientKey) -> Vec<Turn> {
         sentence: course.of_turn_by_itself(&turn),
         to: turn.to,
     });
-    let id: Option<&Id> = match course.answer {
-        Answer::Subscription(id) => Some(id),
-        _ => None,
-    };
+    let id = course.answer.holding(&course.client);
     let threshold = course.policies.at(course.at).mature_after_jobs;
     let examples = examples(key, &course.client, course.at, id, threshold);
     let by_events = course.by_events(&examples).into_iter().map(|turn| Turn {

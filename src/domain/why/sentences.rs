@@ -45,23 +45,9 @@ impl Course<'_> {
     /// What the answer is, and since when.
     pub(super) fn headline(&self) -> String {
         let Some(since) = self.since else {
-            return self.never();
+            return format!("{}.", self.answer.never());
         };
-        let state = match (self.answer, self.value.status) {
-            (Answer::Link, "none") => "The client has been unknown".to_owned(),
-            (Answer::Link, status) => format!("The link has been {status}"),
-            (Answer::Service, status) => format!("The service has been {status}"),
-            (Answer::Access, "none") => "The partner has had no access".to_owned(),
-            (Answer::Access, status) => format!("Access has been {status}"),
-            (Answer::Billable, "yes") => "The client has been billable".to_owned(),
-            (Answer::Billable, _) => "The client has not been billable".to_owned(),
-            (Answer::Commission, "yes") => "The partner has earned commission".to_owned(),
-            (Answer::Commission, _) => "The partner has earned no commission".to_owned(),
-            (Answer::Subscription(id), "none") => {
-                format!("The client has had no subscription {}", id.as_str())
-            }
-            (Answer::Subscription(id), status) => format!("Subscription {} has been {status}", id.as_str()),
-        };
+        let state = self.answer.has_been(self.value.status);
         let by = match since.by {
             By::Event(place) => format!(", when {}", clause(&self.events[place].kind, Tense::Past)),
             By::Timer(timer) => self
@@ -70,18 +56,6 @@ impl Course<'_> {
         };
         let more = self.details();
         format!("{state} since {}{by}.{more}", moment(since.at))
-    }
-
-    fn never(&self) -> String {
-        match self.answer {
-            Answer::Link | Answer::Service => "The client was not added.".to_owned(),
-            Answer::Access => {
-                "The partner never had access: partner and client were never connected.".to_owned()
-            }
-            Answer::Billable => "The client was never billable.".to_owned(),
-            Answer::Commission => "The partner never earned commission.".to_owned(),
-            Answer::Subscription(id) => format!("The client never had a subscription {}.", id.as_str()),
-        }
     }
 
     /// The rest of the answer, without its status: a sentence for each part, after a space.
@@ -155,6 +129,9 @@ impl Course<'_> {
                     "On {at}, the request for access lapsed: the customer had not answered it for {waited}."
                 )
             }
+            Timer::TerminatedCleanup => {
+                format!("On {at}, the clean-up removed the assignments of the terminated client.")
+            }
             _ => format!("On {at}, the subscription ended with the link."),
         }
     }
@@ -189,21 +166,7 @@ impl Course<'_> {
         if to.status == self.value.status {
             return self.becomes_in_part(to);
         }
-        match (self.answer, to.status) {
-            (Answer::Link | Answer::Service, "none") => "the client is unknown".to_owned(),
-            (Answer::Link, status) => format!("the link becomes {status}"),
-            (Answer::Service, status) => format!("the service becomes {status}"),
-            (Answer::Access, "none") => "the partner has no access".to_owned(),
-            (Answer::Access, "expired") => "access expires".to_owned(),
-            (Answer::Access, status) => format!("access becomes {status}"),
-            (Answer::Billable, "yes") => "the client becomes billable".to_owned(),
-            (Answer::Billable, _) => "the client is no longer billable".to_owned(),
-            (Answer::Commission, "yes") => "the partner earns commission".to_owned(),
-            (Answer::Commission, _) => "the partner no longer earns commission".to_owned(),
-            (Answer::Subscription(id), "none") => format!("subscription {} is removed", id.as_str()),
-            (Answer::Subscription(id), "ended") => format!("subscription {} ends", id.as_str()),
-            (Answer::Subscription(id), status) => format!("subscription {} becomes {status}", id.as_str()),
-        }
+        self.answer.becomes(to.status)
     }
 
     fn becomes_in_part(&self, to: &Value) -> String {

@@ -11,7 +11,7 @@ use crate::domain::{ActorKind, Timer};
 /// An answer about a client, or `subscription:ID` with the id of a subscription.
 #[derive(ToSchema)]
 #[schema(
-    pattern = r"^(link|service|access|billable|commission|subscription:[\s\S]{1,200})$",
+    pattern = r"^(link|service|access|billable|commission|status_credit|connected|visible|retrieving|on_client_list|tab|view_as_client|subscription:[\s\S]{1,200})$",
     example = "access"
 )]
 pub struct AnswerName(String);
@@ -46,8 +46,8 @@ pub struct Explanation {
 /// What an answer says. A field that it does not have is absent.
 #[derive(ToSchema)]
 pub struct AnswerValue {
-    /// The status of the facet or of the subscription; `yes` or `no` for billable and commission. `none`: the client was not
-    /// added, has no access or has no such subscription.
+    /// The status of the facet or of the subscription; the tab; what is shown to somebody who views as the client; `yes` or `no`
+    /// for any other answer. `none`: the client was not added, has no access, is on no tab or has no such subscription.
     #[schema(example = "enabled")]
     status: String,
     /// When the open invitation was sent.

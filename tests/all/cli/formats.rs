@@ -32,7 +32,7 @@ fn lists_are_printed_as_comma_separated_values() {
         &["account", "a-1"],
         &["forecast"],
         &["what-if"],
-        &["statement"],
+        &["statement", "list"],
         &["client", "list", "--count"],
         &["why", "acme/bakery"],
         &["why", "acme/bakery", "access"],
@@ -218,6 +218,63 @@ fn a_terminal_of_80_columns_breaks_no_id_and_no_time() {
             assert!(text.contains(cell), "{args}: {cell} is not whole in\n{text}");
         }
     }
+}
+
+/// No line is wider than the terminal, which would break it anywhere.
+fn assert_fits(text: &str) {
+    for line in text.lines() {
+        let width = line.trim_end().chars().count();
+        assert!(width <= 80, "{width} columns: {line}\n{text}");
+    }
+}
+
+#[test]
+fn an_explanation_on_a_terminal_of_80_columns_breaks_no_id_and_no_time() {
+    let given = Given::events();
+    let text = on_a_terminal(&given, "why acme/bakery");
+    assert_fits(&text);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let csv = given.tenure.ok(&["why", "acme/bakery", "-o", "csv"]);
+    let mut moments = 0;
+    for row in csv::Reader::from_reader(csv.as_bytes()).records() {
+        let row = row.expect("comma-separated values");
+        let sentence = &row[4];
+        // A broken word would have a space in it.
+        assert!(flat.contains(sentence), "{sentence}\n{text}");
+        for words in sentence.split(' ').collect::<Vec<_>>().windows(6) {
+            if words[3] == "at" && words[5].starts_with("UTC") {
+                let moment = words.join(" ");
+                assert!(
+                    text.lines().any(|line| line.contains(&moment)),
+                    "{moment} is not whole in\n{text}"
+                );
+                moments += 1;
+            }
+        }
+    }
+    assert!(moments > 20, "{moments}");
+}
+
+#[test]
+fn workers_on_a_terminal_of_80_columns_have_whole_names_and_times() {
+    let given = Given::nothing();
+    given.tenure.ok(&["migrate"]);
+    let running = given.with(&[("HOSTNAME", "tenure-worker-7d9c5b4f6-x2x8z")]).run();
+    running.wait_until("listed", || given.tenure.json(&["workers", "list"]).len() == 1);
+    let text = on_a_terminal(&given, "workers list");
+    let worker = given.tenure.json(&["workers", "list"]).remove(0);
+    assert!(running.stop().success());
+    assert_fits(&text);
+    for field in ["name", "version"] {
+        let cell = worker[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("{field} of {worker}"));
+        assert!(text.contains(cell), "{cell} is not whole in\n{text}");
+    }
+    // When it started and when it was last seen, which it may have been again since.
+    let words = text.split_whitespace();
+    let times = words.filter(|word| chrono::DateTime::parse_from_rfc3339(word).is_ok());
+    assert_eq!(times.count(), 2, "{text}");
 }
 
 #[test]

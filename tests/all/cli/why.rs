@@ -36,7 +36,20 @@ fn an_explanation_has_causes_and_what_would_change_it() {
     let all = given.tenure.json(&["why", "acme", "mill"]);
     assert_eq!(
         each(&all, "answer"),
-        ["link", "service", "access", "billable", "commission"]
+        [
+            "link",
+            "service",
+            "access",
+            "billable",
+            "commission",
+            "status_credit",
+            "connected",
+            "visible",
+            "retrieving",
+            "on_client_list",
+            "tab",
+            "view_as_client",
+        ]
     );
     assert_eq!(
         all[0]["sentence"],
@@ -53,6 +66,10 @@ fn an_explanation_has_causes_and_what_would_change_it() {
          client completes onboarding (onboarding.completed), and the client grants consent (consent.granted), the partner \
          earns commission."
     );
+    assert_eq!(
+        all[10]["sentence"],
+        "The client has been on the inactive tab since 6 January 2025 at 11:00 UTC, when the partner added the client."
+    );
     let one = given.tenure.json(&["why", "acme", "bakery", "subscription:s-1"]);
     assert_eq!(
         one[0]["value"],
@@ -67,7 +84,7 @@ fn a_wrong_question_says_what_to_ask() {
         (
             &["why", "acme/bakery", "entry"][..],
             2,
-            "invalid answer \"entry\": expected link, service, access, billable, commission, or subscription:ID",
+            "invalid answer \"entry\": expected link, service, access, billable, commission, status_credit, connected",
         ),
         (
             &["why", "acme/bakery", "link", "access"],

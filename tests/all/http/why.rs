@@ -167,12 +167,19 @@ async fn all_answers_are_explained_by_default_and_wrong_ones_are_rejected() {
             "access",
             "billable",
             "commission",
+            "status_credit",
+            "connected",
+            "visible",
+            "retrieving",
+            "on_client_list",
+            "tab",
+            "view_as_client",
             "subscription:s 1"
         ]
     );
     let ended = why(&server, "answer=subscription:s%201").await;
-    assert_eq!(only(&ended), &answers[5]);
-    let causes = sentences(&answers[5]["causes"]);
+    assert_eq!(only(&ended), &answers[12]);
+    let causes = sentences(&answers[12]["causes"]);
     assert_eq!(
         causes[causes.len() - 3..],
         [
@@ -195,4 +202,76 @@ async fn all_answers_are_explained_by_default_and_wrong_ones_are_rejected() {
     let (status, body) = server.get("/v1/partners/acme/clients/nobody/why").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(error_code(&body), "unknown_client");
+}
+
+#[tokio::test]
+async fn what_follows_from_link_and_service_is_explained() {
+    let server = Server::start().await;
+    server.linked("bakery").await;
+    let at = noon() - TimeDelta::minutes(10);
+    server
+        .send(&[
+            event(
+                "bakery",
+                "assignment.added",
+                at,
+                json!({"assignment_id": "map-1"}),
+            ),
+            event(
+                "bakery",
+                "client.terminated",
+                at + TimeDelta::minutes(5),
+                json!({"reason": "left"}),
+            ),
+        ])
+        .await;
+    let before = (at + TimeDelta::minutes(1)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    for (answer, status, sentence) in [
+        (
+            "status_credit",
+            "yes",
+            "The client has counted for status credit since 1 March 2026 at 11:00 UTC, when the client accepted the invitation.",
+        ),
+        (
+            "connected",
+            "yes",
+            "Partner and client have been connected since 1 March 2026 at 11:00 UTC, when the client accepted the invitation.",
+        ),
+        (
+            "visible",
+            "no",
+            "The dashboard has not shown the client since 1 March 2026 at 11:55 UTC, when the partner terminated the service.",
+        ),
+        (
+            "retrieving",
+            "no",
+            "The dashboard has retrieved no data for the client since 1 March 2026 at 11:55 UTC, when the partner terminated \
+             the service.",
+        ),
+        (
+            "tab",
+            "active",
+            "The client has been on the active tab since 1 March 2026 at 11:00 UTC, when the client accepted the invitation.",
+        ),
+        (
+            "view_as_client",
+            "no",
+            "Viewing as the client has not been possible since 1 March 2026 at 11:55 UTC, when the partner terminated the service.",
+        ),
+    ] {
+        let body = why(&server, &format!("answer={answer}")).await;
+        let explained = only(&body);
+        assert_eq!(explained["value"], json!({ "status": status }), "{answer}");
+        assert_eq!(explained["sentence"], sentence, "{answer}");
+    }
+    let body = why(&server, &format!("answer=retrieving&at={before}")).await;
+    let retrieving = only(&body);
+    assert_eq!(
+        retrieving["sentence"],
+        "The dashboard has retrieved data for the client since 1 March 2026 at 11:50 UTC, when the partner added assignment map-1."
+    );
+    let turns = sentences(&retrieving["turns"]);
+    let removed = "If the partner removes assignment map-1 (assignment.removed), the dashboard no longer retrieves data for the \
+                   client.";
+    assert!(turns.contains(&removed), "{turns:?}");
 }
