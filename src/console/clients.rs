@@ -1,43 +1,32 @@
 //! The list of clients: search, tabs, filters, pages, and a download.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use futures_util::future::join_all;
 use maud::{Markup, html};
 
 use super::csv;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::remembered::Remembered;
-use super::ui::{self, chip, counted, number, words};
+use super::tabs;
+use super::ui::{self, chip, counted, words};
 use super::view::View;
+use crate::config::Partners;
 use crate::csv_row::Cell;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
-use crate::domain::view::{ClientView, Tab};
+use crate::domain::view::ClientView;
 use crate::domain::{ClientKey, Id, Name};
-use crate::engine::{ClientCounts, Engine, SearchRequest, ServiceFilter};
+use crate::engine::{ClientsFound, Engine, SearchRequest};
 use crate::http::{self, ApiError};
 use crate::store::{ListPosition, StoreError};
 
 const PAGE: usize = 50;
 /// Clients that each part of a search for anything shows.
 const FEW: usize = 20;
-const COUNTS_FRESH_FOR: Duration = Duration::from_secs(30);
-
-/// A parameter and its value.
-type Param = (&'static str, &'static str);
-
-/// The tabs, with the parameters that they set.
-const TABS: [(&str, &str, Option<Param>); 4] = [
-    ("all", "All", None),
-    ("active", "Active", Some(("tab", "active"))),
-    ("inactive", "Inactive", Some(("tab", "inactive"))),
-    ("all_active", "All active", Some(("service", "all_active"))),
-];
 
 /// The filters that a form has, and what they may be.
 const BY: [(&str, &str); 4] = [
@@ -47,12 +36,11 @@ const BY: [(&str, &str); 4] = [
     ("account", "Account"),
 ];
 
-/// Counts of clients by filter.
-pub type Counts = Remembered<String, ClientCounts>;
-
 /// A search in the words of the reader: a filter, and text in one field or any.
 struct Asked {
     filter: SearchRequest,
+    /// The partners that the reader may see, if they are some and the filter names none of them.
+    among: Option<Arc<BTreeSet<String>>>,
     text: Option<String>,
     by: Option<&'static str>,
     after: Option<ListPosition>,
@@ -68,12 +56,14 @@ enum Sought {
 
 impl Asked {
     fn of(view: &mut View) -> Result<Self, ApiError> {
+        let among = view.among()?;
         let params = &mut view.params;
         let text = params.text("q")?;
         let by = params.choice("by", BY.map(|(by, _)| (by, by)))?;
         let after = http::list_position(params)?;
         Ok(Self {
             filter: http::search_request(params)?,
+            among,
             text: text.map(|text| text.trim().to_owned()),
             by,
             after,
@@ -89,6 +79,9 @@ impl Asked {
             "account" => request.account = Some(Id::try_from(text.to_owned()).ok()?),
             "partner" => {
                 ClientKey::new(text, "x").ok()?;
+                if self.among.as_ref().is_some_and(|among| !among.contains(text)) {
+                    return None;
+                }
                 if request
                     .list
                     .partner
@@ -116,6 +109,34 @@ impl Asked {
             (Some(_), None) => Sought::InEveryField,
         }
     }
+
+    /// The searches whose clients the page lists, each of one partner if the reader may see only some.
+    fn searches(&self) -> Vec<SearchRequest> {
+        let searches = match self.sought() {
+            Sought::One(request) => vec![*request],
+            Sought::Nobody => Vec::new(),
+            Sought::InEveryField => BY.iter().filter_map(|(by, _)| self.by(by)).collect(),
+        };
+        let of_partners = |request: SearchRequest| match (&self.among, &request.list.partner) {
+            (Some(among), None) => among.iter().map(|partner| request.of_partner(partner)).collect(),
+            _ => vec![request],
+        };
+        searches.into_iter().flat_map(of_partners).collect()
+    }
+}
+
+/// Clients that match, of the partners that the reader may see.
+async fn search(
+    engine: &Engine,
+    request: &SearchRequest,
+    among: Option<&BTreeSet<String>>,
+    after: Option<&ListPosition>,
+    limit: usize,
+) -> Result<ClientsFound, StoreError> {
+    match among.filter(|_| request.list.partner.is_none()) {
+        Some(among) => engine.search_among(request, among, after, limit).await,
+        None => engine.search(request, after, limit).await,
+    }
 }
 
 /// Lists clients.
@@ -137,12 +158,15 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
             return Ok(Redirect::to(&ui::client_url(&key)).into_response());
         }
     }
-    let tabs = tabs(&view, &asked).await;
-    let content = match asked.sought() {
-        Sought::One(request) => one_list(&view, &asked, Some(*request)).await?,
-        Sought::Nobody => one_list(&view, &asked, None).await?,
-        Sought::InEveryField => every_field(&view, &asked).await?,
+    let content = async {
+        match asked.sought() {
+            Sought::One(request) => one_list(&view, &asked, Some(*request)).await,
+            Sought::Nobody => one_list(&view, &asked, None).await,
+            Sought::InEveryField => every_field(&view, &asked).await,
+        }
     };
+    let (tabs, content) = tokio::join!(tabs::tabs(&view, asked.searches()), content);
+    let content = content?;
     let frame = Frame {
         title: "Clients",
         section: Section::Clients,
@@ -160,10 +184,13 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
     let after = asked.after.clone();
     let found = match request {
         Some(request) => {
-            view.run(|engine| async move { engine.search(&request, after.as_ref(), PAGE).await })
-                .await?
+            let among = asked.among.clone();
+            view.run(|engine| async move {
+                search(&engine, &request, among.as_deref(), after.as_ref(), PAGE).await
+            })
+            .await?
         }
-        None => crate::engine::ClientsFound::default(),
+        None => ClientsFound::default(),
     };
     let pages = view.pages("after", found.next.map(|next| next.to_string()));
     let is_filtered = !view.given.is_empty();
@@ -188,8 +215,9 @@ async fn every_field(view: &View, asked: &Asked) -> Result<Markup, PageError> {
     let mut lists = Vec::new();
     for (by, title) in BY {
         let Some(request) = asked.by(by) else { continue };
+        let among = asked.among.clone();
         let found = view
-            .run(|engine| async move { engine.search(&request, None, FEW).await })
+            .run(|engine| async move { search(&engine, &request, among.as_deref(), None, FEW).await })
             .await?;
         if !found.clients.is_empty() {
             lists.push((by, title, found));
@@ -237,63 +265,6 @@ pub fn optional_chip(status: Option<&str>) -> Markup {
     html! { @match status { Some(status) => { (chip(status)) }, None => { span.muted { "–" } } } }
 }
 
-/// The tabs with their counts under the other filters.
-async fn tabs(view: &View, asked: &Asked) -> Markup {
-    let base = match asked.sought() {
-        Sought::One(request) => Some(*request),
-        Sought::Nobody | Sought::InEveryField => None,
-    };
-    let current = match (view.value("tab"), view.value("service")) {
-        (Some("active"), _) => "active",
-        (Some("inactive"), _) => "inactive",
-        (None, Some("all_active")) => "all_active",
-        _ => "all",
-    };
-    let counting = TABS.iter().map(|(name, _, _)| {
-        let request = base.clone().map(|mut request| {
-            request.list.tab = Tab::from_name(name);
-            match *name {
-                "all_active" => request.list.service = Some(ServiceFilter::AllActive),
-                _ if current == "all_active" => request.list.service = None,
-                _ => {}
-            }
-            request
-        });
-        async move {
-            let request = request?;
-            let (key, engine) = (format!("{request:?}"), view.engine.clone());
-            let counting = async move { engine.count(&request, None).await.ok().map(|(counts, _)| counts) };
-            view.console.counts.get(key, COUNTS_FRESH_FOR, counting).await
-        }
-    });
-    let counts = join_all(counting).await;
-    html! {
-        nav.tabs aria-label="Tabs" {
-            @for ((name, title, sets), counts) in TABS.iter().zip(counts) {
-                a href=(tab_url(view, current, *sets)) aria-current=[(*name == current).then_some("true")] {
-                    (title)
-                    @if let Some(counts) = counts {
-                        span.count { (number(counts.facets.clients)) @if !counts.complete { "+" } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The list with a tab instead of the current one.
-fn tab_url(view: &View, current: &str, sets: Option<(&str, &str)>) -> String {
-    let mut changes = vec![("tab", None), ("after", None)];
-    if current == "all_active" {
-        changes.push(("service", None));
-    }
-    if let Some((param, value)) = sets {
-        changes.retain(|(changed, _)| *changed != param);
-        changes.push((param, Some(value)));
-    }
-    view.with(&changes)
-}
-
 fn filters(view: &View) -> Markup {
     let chosen = |name: &str| view.value(name).unwrap_or_default().to_owned();
     let services = http::services().map(|(name, _)| name);
@@ -301,7 +272,12 @@ fn filters(view: &View) -> Markup {
         form.filters action="/clients" {
             label.grow { "Search" input type="search" name="q" value=(chosen("q")) placeholder="name, id, partner or account"; }
             (select("In", "by", &chosen("by"), "any field", BY.iter().map(|(by, title)| (*by, (*title).to_owned()))))
-            label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; }
+            @match &view.principal.partners {
+                Partners::All => { label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; } },
+                Partners::Only(partners) => {
+                    (select("Partner", "partner", &chosen("partner"), "all of yours", partners.iter().map(|partner| (partner.as_str(), partner.clone()))))
+                },
+            }
             (select("Link", "link", &chosen("link"), "any", LinkStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
             (select("Service", "service", &chosen("service"), "any", services.map(|name| (name, words(name)))))
             (select("Access", "access", &chosen("access"), "any", AccessStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))
@@ -309,7 +285,7 @@ fn filters(view: &View) -> Markup {
             (select("Billable", "billable", &chosen("billable"), "any", [("true", "yes".to_owned()), ("false", "no".to_owned())].into_iter()))
             @if let Some(tab) = view.value("tab") { input type="hidden" name="tab" value=(tab); }
             button type="submit" { "Apply" }
-            @if !view.given.is_empty() { a.button href=(ui::url("/clients", &[("partner", view.only_partner())])) { "Clear" } }
+            @if !view.given.is_empty() { a.button href=(view.clients_url()) { "Clear" } }
         }
     }
 }
@@ -342,7 +318,8 @@ pub async fn export(mut view: View) -> Result<Response, PageError> {
     };
     let (clients, is_complete) = match request {
         Some(request) => {
-            view.run(|engine| async move { all(&engine, &request).await })
+            let among = asked.among.clone();
+            view.run(|engine| async move { all(&engine, &request, among.as_deref()).await })
                 .await?
         }
         None => (Vec::new(), true),
@@ -365,10 +342,14 @@ pub async fn export(mut view: View) -> Result<Response, PageError> {
 }
 
 /// The clients of a download, and whether these are all.
-async fn all(engine: &Engine, request: &SearchRequest) -> Result<(Vec<ClientView>, bool), StoreError> {
+async fn all(
+    engine: &Engine,
+    request: &SearchRequest,
+    among: Option<&BTreeSet<String>>,
+) -> Result<(Vec<ClientView>, bool), StoreError> {
     let (mut clients, mut after) = (Vec::new(), None);
     loop {
-        let found = engine.search(request, after.as_ref(), 1_000).await?;
+        let found = search(engine, request, among, after.as_ref(), 1_000).await?;
         clients.extend(found.clients);
         after = found.next;
         let most = csv::MOST_CLIENTS;

@@ -75,14 +75,35 @@
   });
   all("[data-close]").forEach((button) => button.addEventListener("click", () => button.closest("dialog").close()));
 
-  // The time slider: the page is loaded as of the moment where the handle is let go.
+  // The time slider: the page is loaded as of the moment where the handle is released.
   for (const range of all("input[type=range][data-moment]")) {
     const shown = range.form.querySelector("output");
+    const ticks = range.dataset.moment.split(" ").map(Number);
     const say = () => {
-      shown.textContent = `${new Date(range.value * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+      const text = `${new Date(range.value * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+      shown.textContent = text;
+      range.setAttribute("aria-valuetext", text);
     };
+    range.step = 1;
+    range.value = range.defaultValue;
+    let isDragged = false;
+    range.addEventListener("pointerdown", () => (isDragged = true));
     range.addEventListener("input", say);
-    range.addEventListener("change", () => range.form.requestSubmit());
+    range.addEventListener("change", () => isDragged && range.form.requestSubmit());
+    // A key must not load the page before the moment is right: arrows move from event to event, Enter shows the moment.
+    range.addEventListener("keydown", (event) => {
+      isDragged = false;
+      const back = ["ArrowLeft", "ArrowDown"].includes(event.key);
+      if (back || ["ArrowRight", "ArrowUp"].includes(event.key)) {
+        event.preventDefault();
+        const here = Number(range.value);
+        range.value = (back ? ticks.findLast((tick) => tick < here) : ticks.find((tick) => tick > here)) ?? here;
+        say();
+      } else if (event.key === "Enter") {
+        event.preventDefault();
+        range.form.requestSubmit();
+      }
+    });
   }
   for (const select of all("[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 

@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::layout::{self, Frame, Section};
+use super::layout::{self, Frame, Offered, Section};
 use super::ui::{Tone, note, prose, sentence};
-use crate::http::ApiError;
+use crate::http::{ApiError, Principal};
 
-/// Why there is no page. The response has the status of the API's error.
+/// Why there is no page. The response is that of the API; for a browser, the server replaces it by [`page`].
 #[derive(Debug)]
 pub struct PageError(ApiError);
 
@@ -20,20 +20,12 @@ impl<E: Into<ApiError>> From<E> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        let mut shown = page(self.0.status(), &self.0.to_string());
-        // The API's response logs what must be logged, and has the headers of its status.
-        let (mut parts, _) = self.0.into_response().into_parts();
-        parts.headers.remove(axum::http::header::CONTENT_LENGTH);
-        parts.headers.remove(axum::http::header::CONTENT_TYPE);
-        for (name, value) in &parts.headers {
-            shown.headers_mut().insert(name, value.clone());
-        }
-        shown
+        self.0.into_response()
     }
 }
 
-/// An error as a page.
-pub fn page(status: StatusCode, message: &str) -> Response {
+/// An error as a page, which offers the reader the pages that they may see. `reader`: None if nobody has signed in.
+pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Response {
     let heading = match status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -41,14 +33,29 @@ pub fn page(status: StatusCode, message: &str) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
         _ => "Something went wrong",
     };
-    let content = html! {
-        (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
-        p { a href="/" { "Go to the overview" } " · " a href="/clients" { "Search clients" } }
-    };
     let frame = Frame {
         title: heading,
         section: Section::None,
         ..Frame::default()
+    };
+    let frame = match reader {
+        Some(reader) => frame.of(reader, None),
+        None => frame,
+    };
+    let clients = frame.offered.clients_url();
+    let content = html! {
+        (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
+        p {
+            @if status.is_server_error() { a href="" { "Load the page again" } }
+            @if frame.offered == Offered::All {
+                @if status.is_server_error() { " · " }
+                a href="/" { "Go to the overview" }
+            }
+            @if frame.offered != Offered::Nothing {
+                @if status.is_server_error() || frame.offered == Offered::All { " · " }
+                a href=(clients) { "Search clients" }
+            }
+        }
     };
     let mut page = layout::page(&frame, &content);
     *page.status_mut() = status;

@@ -7,6 +7,8 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets::PATHS;
 use super::ui::{distance, full_moment, url};
+use crate::config::{Partners, Scope};
+use crate::http::{How, Principal};
 
 /// Only what this worker serves: no script, style, picture or form of another origin, and none inline.
 const CONTENT_SECURITY_POLICY: &str =
@@ -63,8 +65,7 @@ pub struct Frame<'a> {
     pub elsewhen: Option<(DateTime<Utc>, String)>,
     /// Who is signed in.
     pub name: Option<&'a str>,
-    /// The partner whose pages the navigation offers. None: the reader may see all partners.
-    pub partner: Option<&'a str>,
+    pub offered: Offered<'a>,
     /// The field of forms that ends the session. None: there is no session.
     pub csrf: Option<&'a str>,
     /// Links and buttons beside the title.
@@ -75,15 +76,93 @@ pub struct Frame<'a> {
     pub search: &'a str,
 }
 
-impl Frame<'_> {
+/// Which pages the navigation offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offered<'a> {
+    /// None: the reader is unknown, or may not read.
+    #[default]
+    Nothing,
+    All,
+    /// Those of this partner, and the clients of all partners of the reader if there are several.
+    Of {
+        partner: &'a str,
+        is_one_of_several: bool,
+    },
+}
+
+impl<'a> Offered<'a> {
+    /// `named`: the partner in the query of the page.
+    pub fn to(reader: &'a Principal, named: Option<&str>) -> Self {
+        match &reader.partners {
+            _ if !reader.may(Scope::Read) => Self::Nothing,
+            Partners::All => Self::All,
+            Partners::Only(partners) => {
+                let named = named.and_then(|named| partners.get(named));
+                named
+                    .or_else(|| partners.first())
+                    .map_or(Self::Nothing, |partner| Self::Of {
+                        partner,
+                        is_one_of_several: partners.len() > 1,
+                    })
+            }
+        }
+    }
+
+    /// The partner whose pages are offered, if not those of all.
+    #[must_use]
+    pub fn partner(self) -> Option<&'a str> {
+        match self {
+            Self::Of { partner, .. } => Some(partner),
+            Self::Nothing | Self::All => None,
+        }
+    }
+
+    /// The partner whose clients are listed. None: those of all partners of the reader.
+    fn partner_of_clients(self) -> Option<&'a str> {
+        match self {
+            Self::Of {
+                partner,
+                is_one_of_several: false,
+            } => Some(partner),
+            _ => None,
+        }
+    }
+
+    /// The list of the clients that the reader may see.
+    #[must_use]
+    pub fn clients_url(self) -> String {
+        url("/clients", &[("partner", self.partner_of_clients())])
+    }
+
     /// The parts that the reader may see: title, path, and the key after `g`.
-    fn listed(&self) -> impl Iterator<Item = (Section, &'static str, String, &'static str)> {
+    fn listed(self) -> impl Iterator<Item = (Section, &'static str, String, &'static str)> {
+        let is_offered = move |section: Section| match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Of { .. } => section.is_of_a_partner(),
+        };
+        let address = move |section: Section, path: &str| match section {
+            Section::Clients => self.clients_url(),
+            _ => url(path, &[("partner", self.partner())]),
+        };
         Section::LISTED
             .into_iter()
-            .filter(move |(section, ..)| self.partner.is_none() || section.is_of_a_partner())
-            .map(move |(section, title, path, key)| {
-                (section, title, url(path, &[("partner", self.partner)]), key)
-            })
+            .filter(move |(section, ..)| is_offered(*section))
+            .map(move |(section, title, path, key)| (section, title, address(section, path), key))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// The frame for a reader. `named`: the partner in the query of the page.
+    #[must_use]
+    pub fn of(self, reader: &'a Principal, named: Option<&str>) -> Self {
+        let has_session = matches!(reader.how, How::Session(_));
+        Self {
+            name: Some(&*reader.name),
+            offered: Offered::to(reader, named),
+            csrf: has_session.then(|| reader.csrf()),
+            ..self
+        }
     }
 }
 
@@ -148,15 +227,17 @@ fn side(frame: &Frame<'_>) -> Markup {
     html! {
         header.side {
             a.brand href="/" { img src=(icon) alt="" width="20" height="20"; "Tenure" }
-            form.find action="/clients" role="search" {
-                label.visually-hidden for="find" { "Find a client" }
-                @if let Some(partner) = frame.partner { input type="hidden" name="partner" value=(partner); }
-                input id="find" type="search" name="q" placeholder="Find a client  /" value=(frame.search) autocomplete="off";
-            }
-            nav aria-label="Pages of the console" {
-                ul {
-                    @for (section, title, path, key) in frame.listed() {
-                        li { a href=(path) data-key=(key) aria-current=[(section == frame.section).then_some("page")] { (title) } }
+            @if frame.offered != Offered::Nothing {
+                form.find action="/clients" role="search" {
+                    label.visually-hidden for="find" { "Find a client" }
+                    @if let Some(partner) = frame.offered.partner_of_clients() { input type="hidden" name="partner" value=(partner); }
+                    input id="find" type="search" name="q" placeholder="Find a client  /" value=(frame.search) autocomplete="off";
+                }
+                nav aria-label="Pages of the console" {
+                    ul {
+                        @for (section, title, path, key) in frame.offered.listed() {
+                            li { a href=(path) data-key=(key) aria-current=[(section == frame.section).then_some("page")] { (title) } }
+                        }
                     }
                 }
             }
@@ -193,7 +274,7 @@ fn bar(frame: &Frame<'_>) -> Markup {
                     a href=(back) { "Back to now" }
                 },
                 (None, Some(now)) => {
-                    span id=[frame.partner.is_none().then_some("live")] { span.dot {} " Now · " span data-state { (full_moment(now)) } }
+                    span id=[(frame.offered == Offered::All).then_some("live")] { span.dot {} " Now · " span data-state { (full_moment(now)) } }
                     span.end {
                         span id="stale" hidden { "The state has changed." }
                         a href="" { "Refresh" }
@@ -213,7 +294,8 @@ fn keys(frame: &Frame<'_>) -> Markup {
                 dt { kbd { "/" } } dd { "Search" }
                 dt { kbd { "j" } " " kbd { "k" } } dd { "Next and previous row" }
                 dt { kbd { "Enter" } } dd { "Open the row" }
-                @for (_, title, _, key) in frame.listed() {
+                dt { kbd { "←" } " " kbd { "→" } } dd { "Previous and next event, on the slider" }
+                @for (_, title, _, key) in frame.offered.listed() {
                     dt { kbd { "g" } " " kbd { (key) } } dd { (title) }
                 }
                 dt { kbd { "?" } } dd { "Show the keys" }

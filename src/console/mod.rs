@@ -14,16 +14,20 @@ mod dead_letters;
 mod error;
 mod forecast;
 mod health;
+mod joints;
 mod layout;
 mod live;
 mod overview;
 mod policy;
 mod refusals;
 mod remembered;
+mod slider;
 mod sources;
+mod state;
 mod statements;
 mod story;
 mod sweeps;
+mod tabs;
 mod timeline;
 mod ui;
 mod view;
@@ -48,7 +52,7 @@ pub struct Console {
     schedules: BTreeMap<Sweep, Schedule>,
     expiries: Expiries,
     summary: health::Latest,
-    counts: clients::Counts,
+    counts: tabs::Counts,
     sums: statements::Sums,
     /// Whether changes are published to a broker.
     is_relayed: bool,
@@ -63,7 +67,7 @@ pub fn pages(settings: &Settings) -> Pages {
         schedules: settings.sweeps.schedules.clone(),
         expiries: Expiries::default(),
         summary: health::Latest::default(),
-        counts: clients::Counts::default(),
+        counts: tabs::Counts::default(),
         sums: statements::Sums::default(),
         is_relayed: settings.broker.url.is_some(),
         notice: worker::notice(settings),
@@ -82,8 +86,8 @@ fn shown(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Ar
     [
         ("/", Reach::InHandler, get(overview::show)),
         ("/console/live", Reach::All, get(live::stream)),
-        ("/clients", Reach::InQuery, get(clients::list)),
-        ("/clients.csv", Reach::InQuery, get(clients::export)),
+        ("/clients", Reach::InHandler, get(clients::list)),
+        ("/clients.csv", Reach::InHandler, get(clients::export)),
         ("/clients/{partner}/{client}", Reach::InPath, get(timeline::show)),
         ("/sweeps", Reach::All, get(sweeps::list)),
         ("/sweeps/runs/{run}", Reach::All, get(sweeps::run)),

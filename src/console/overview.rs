@@ -34,11 +34,10 @@ async fn expiries(view: &View) -> Option<ExpiryCounts> {
     view.console.expiries.get((), EXPIRIES_FRESH_FOR, counting).await
 }
 
-/// The overview. It is about all partners: a reader who may see only some begins with the clients of one.
+/// The overview. It is about all partners: a reader who may see only some begins with their clients.
 pub async fn show(mut view: View) -> Result<Response, PageError> {
-    if let Some(partner) = view.only_partner() {
-        let clients = ui::url("/clients", &[("partner", Some(partner))]);
-        return Ok(Redirect::to(&clients).into_response());
+    if view.only_partner().is_some() {
+        return Ok(Redirect::to(&view.clients_url()).into_response());
     }
     let is_day = view
         .params

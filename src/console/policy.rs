@@ -83,7 +83,7 @@ fn state(place: usize, in_force: usize) -> Markup {
     }
 }
 
-/// Who put it into force, and why.
+/// Who applied it, and why.
 fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -> Markup {
     if place == 0 {
         return html! { p.muted { "The settings of the first worker." } };
@@ -96,7 +96,7 @@ fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -
         p.muted { @match entry {
             Some(entry) if entry.how == AuditHow::Settings => { "Recorded " (ui::moment_and_distance(view.now, entry.at)) " by a worker that started with changed settings." },
             Some(entry) => {
-                "Put into force by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_distance(view.now, entry.at))
+                "Applied by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_distance(view.now, entry.at))
                 @if let Some(reason) = &entry.reason { ": “" (reason) "”" }
             },
             None => { "The audit log has no entry for it." },

@@ -182,7 +182,7 @@ pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, Pag
         section: Section::Statements,
         actions: Some(html! {
             a.button href=(view.with(&[("format", Some("csv")), ("after", None)])) { "Download CSV" }
-            a.button href="/statements" { "All months" }
+            @if view.only_partner().is_none() { a.button href="/statements" { "All months" } }
         }),
         ..Frame::default()
     };
@@ -384,7 +384,7 @@ async fn download(view: &View, request: StatementRequest) -> Result<Response, Pa
                 .map(|adjustment| row(&client.client, adjustment.month, adjustment.days)),
         );
     }
-    let command = format!("tenure statement --month {month} -o csv");
+    let command = format!("tenure statement show {month} -o csv");
     let cut = (!is_complete).then_some(command.as_str());
     Ok(csv::file(&format!("statement-{month}.csv"), &rows, cut)?)
 }

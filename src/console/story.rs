@@ -1,13 +1,14 @@
-//! The story of a client: events, timers, refusals and corrections, the newest on top.
+//! The story of a client: events, timers, refusals and corrections. What is nearest to now is on top.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::joints::{self, Joint, Joints, Row};
 use super::ui::{self, Tone, chip_of, counted, counted_as, number, title, words};
 use crate::domain::{ActorKind, Corrector};
-use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryKind};
+use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, applied_later};
 use crate::store::PACKED_SOURCE;
 
 /// Entries that are shown unless the reader asks for all.
@@ -25,6 +26,52 @@ pub struct Story<'a> {
     pub all_url: String,
 }
 
+impl Story<'_> {
+    /// The number of entries up to the moment that the page shows.
+    fn split(&self) -> usize {
+        let upto = self.at.unwrap_or(self.now);
+        self.entries.partition_point(|entry| entry.time <= upto)
+    }
+
+    /// The place of the first entry that is shown.
+    fn first(&self) -> usize {
+        if self.is_all {
+            0
+        } else {
+            self.split().saturating_sub(SHOWN)
+        }
+    }
+
+    /// The address of an entry, or of a part of it: on this page, or on the page with all entries.
+    fn url(&self, place: usize, id: &str) -> String {
+        let page = if place < self.first() { &*self.all_url } else { "" };
+        format!("{page}#{id}")
+    }
+
+    /// The address of the entry at a place.
+    #[must_use]
+    pub fn url_of_entry(&self, place: usize) -> String {
+        self.url(place, &format!("e{place}"))
+    }
+
+    /// The address of the last entry up to the moment that the page shows.
+    #[must_use]
+    pub fn url_of_last(&self) -> Option<String> {
+        Some(self.url_of_entry(self.split().checked_sub(1)?))
+    }
+
+    /// The address of the last applied event up to the moment that the page shows of which something is true.
+    #[must_use]
+    pub fn url_of_event(&self, is_it: impl Fn(&HistoryEvent) -> bool) -> Option<String> {
+        let past = &self.entries[..self.split()];
+        let place = past.iter().rposition(|entry| {
+            let event = entry.event.as_ref().filter(|event| event.refusal.is_none());
+            event.is_some_and(&is_it)
+        })?;
+        Some(self.url_of_entry(place))
+    }
+}
+
 /// The class of an entry's tick on the axis.
 #[must_use]
 pub fn tick_class(entry: &HistoryEntry) -> &'static str {
@@ -35,41 +82,60 @@ pub fn tick_class(entry: &HistoryEntry) -> &'static str {
     }
 }
 
-/// The story in a card.
+/// The story in a card: what is to come, from now on, and then what happened, from now back.
 pub fn card(story: &Story<'_>) -> Markup {
-    let upto = story.at.unwrap_or(story.now);
-    let split = story.entries.partition_point(|entry| entry.time <= upto);
-    let (past, later) = story.entries.split_at(split);
-    let hidden = if story.is_all {
-        0
-    } else {
-        past.len().saturating_sub(SHOWN)
-    };
-    let places = Places::of(story.entries);
-    let line = match story.at {
-        None => "now".to_owned(),
-        Some(at) => ui::spelled(at),
-    };
+    let (split, hidden) = (story.split(), story.first());
+    let places = Places::of(story);
+    let past: Vec<usize> = (hidden..split).rev().collect();
+    let later: Vec<usize> = (split..story.entries.len()).collect();
     html! {
         section.card.tale {
             header {
                 h2 { "Story" }
-                span.end.muted { (counted_as(past.len(), "entry", "entries")) }
+                span.end.muted { (counted_as(split, "entry", "entries")) }
             }
             @if story.entries.is_empty() { (ui::empty("Nothing happened yet", "Events of this client will appear here.")) }
-            @if !later.is_empty() && story.at.is_some() {
-                details { summary { (counted_as(later.len(), "entry", "entries")) " later" }
-                    ol.story { @for (place, entry) in later.iter().enumerate().rev() { (item(entry, split + place, &places)) } }
+            h3.now { @match story.at { None => { "Now" }, Some(at) => { (ui::spelled(at)) } } }
+            @if !later.is_empty() {
+                @match story.at {
+                    None => {
+                        p.muted { "To come, if no event arrives" }
+                        (list("story future", story, &later, &places))
+                    },
+                    Some(_) => {
+                        details { summary { (counted_as(later.len(), "entry", "entries")) " after this moment" }
+                            (list("story", story, &later, &places))
+                        }
+                    },
                 }
             }
-            ol.story {
-                @if story.at.is_none() {
-                    @for (place, entry) in later.iter().enumerate().rev() { (item(entry, split + place, &places)) }
-                }
-                li.now { (line) }
-                @for (place, entry) in past.iter().enumerate().skip(hidden).rev() { (item(entry, place, &places)) }
+            @if !past.is_empty() {
+                h3.past { @if story.at.is_none() { "Until now" } @else { "Until this moment" } }
+                (list("story", story, &past, &places))
             }
             @if hidden > 0 { p { a href=(story.all_url) { "Show " (number(hidden)) " earlier" } } }
+        }
+    }
+}
+
+/// Entries one below the other, with the lines that join corrections to what they correct.
+fn list(class: &str, story: &Story, listed: &[usize], places: &Places) -> Markup {
+    let rows = listed.iter().flat_map(|place| {
+        let changes = shown_changes(&story.entries[*place]);
+        std::iter::once(Row::default()).chain(changes.into_iter().map(Row::of))
+    });
+    let joints = Joints::of(&rows.collect::<Vec<_>>());
+    let mut rest = joints.of_rows.as_slice();
+    let items = listed.iter().map(|place| {
+        let rows = 1 + shown_changes(&story.entries[*place]).len();
+        let (own, others) = rest.split_at(rows);
+        rest = others;
+        (*place, own)
+    });
+    let items: Vec<_> = items.collect();
+    html! {
+        ol class={ (class) " lanes-" (joints.lanes) } {
+            @for (place, joints) in items { (item(place, story, places, joints)) }
         }
     }
 }
@@ -77,26 +143,46 @@ pub fn card(story: &Story<'_>) -> Markup {
 /// Where events and lines of the journal stand on the page.
 struct Places<'a> {
     events: HashMap<(&'a str, &'a str), usize>,
-    lines: HashMap<i64, &'a HistoryChange>,
+    lines: HashMap<i64, (usize, &'a HistoryChange)>,
+    story: &'a Story<'a>,
 }
 
 impl<'a> Places<'a> {
-    fn of(entries: &'a [HistoryEntry]) -> Self {
-        let events = entries.iter().enumerate().filter_map(|(place, entry)| {
+    fn of(story: &'a Story<'a>) -> Self {
+        let entries = story.entries.iter().enumerate();
+        let events = entries.clone().filter_map(|(place, entry)| {
             let event = entry.event.as_ref()?;
             Some(((&*event.source, &*event.id), place))
         });
-        let changes = entries.iter().flat_map(|entry| &entry.changes);
+        let lines = entries.flat_map(|(place, entry)| {
+            let changes = entry.changes.iter();
+            changes.filter_map(move |change| Some((change.sequence?, (place, change))))
+        });
         Self {
             events: events.collect(),
-            lines: changes
-                .filter_map(|change| Some((change.sequence?, change)))
-                .collect(),
+            lines: lines.collect(),
+            story,
+        }
+    }
+
+    /// A link to a line of the journal, which says what it is.
+    fn link_to_line(&self, line: i64, verb: &str) -> Markup {
+        html! {
+            @match self.lines.get(&line) {
+                Some((place, change)) => {
+                    a href=(self.story.url(*place, &format!("l{line}"))) {
+                        (verb) " " code { (change.kind) }
+                        @if let Some(recorded) = change.recorded { ", recorded " (ui::spelled(recorded)) }
+                    }
+                },
+                None => { (verb) " line " (line) " of the journal" },
+            }
         }
     }
 }
 
-fn item(entry: &HistoryEntry, place: usize, places: &Places) -> Markup {
+fn item(place: usize, story: &Story, places: &Places, joints: &[Vec<Joint>]) -> Markup {
+    let entry = &story.entries[place];
     let is_refused = entry.event.as_ref().is_some_and(|event| event.refusal.is_some());
     let class = match entry.kind {
         _ if entry.expected => "expected",
@@ -105,18 +191,36 @@ fn item(entry: &HistoryEntry, place: usize, places: &Places) -> Markup {
         HistoryKind::Event if is_refused => "refused",
         HistoryKind::Event => "event",
     };
+    let shown = shown_changes(entry);
     html! {
         li class=(class) id={ "e" (place) } {
-            div.what {
+            (mark(class))
+            div.what.line {
+                (joints::shown(&joints[0]))
                 (ui::moment(entry.time))
                 @match (&entry.event, entry.timer) {
-                    (Some(event), _) => { (event_line(event)) },
-                    (None, Some(timer)) => { b { (title(timer.as_str())) } span.muted { @if entry.expected { "timer, to come if no event arrives" } @else { "timer" } } },
-                    (None, None) => { b { "Rebuild" } span.muted { "repaired what was stored" } },
+                    (Some(event), _) => { (event_line(event, place, story)) },
+                    (None, Some(timer)) => { b { (title(timer.as_str())) } span.muted { "timer" } },
+                    (None, None) => { b { "Rebuild" } span.muted { "repaired the stored state" } },
                 }
             }
-            @let shown = shown_changes(entry);
-            @if !shown.is_empty() { ul { @for change in shown { (change_line(change, places)) } } }
+            @if !shown.is_empty() {
+                ul { @for (change, joints) in shown.into_iter().zip(&joints[1..]) { (change_line(change, places, joints)) } }
+            }
+        }
+    }
+}
+
+/// The mark of an entry on the line: a clock for a timer, a cross for a refusal.
+fn mark(class: &str) -> Markup {
+    html! {
+        svg.mark viewBox="0 0 16 16" aria-hidden="true" {
+            @match class {
+                "timer" | "expected" => { circle cx="8" cy="8" r="6.5" {} path d="M8 4.5V8l2.5 1.5" {} },
+                "refused" => { circle cx="8" cy="8" r="6.5" {} path d="M5.5 5.5l5 5m0-5l-5 5" {} },
+                "rebuild" => { path d="M8 1.5 14.5 8 8 14.5 1.5 8z" {} },
+                _ => { circle cx="8" cy="8" r="4.5" {} },
+            }
         }
     }
 }
@@ -130,19 +234,14 @@ fn shown_changes(entry: &HistoryEntry) -> Vec<&HistoryChange> {
     entry.changes.iter().filter(says_more).collect()
 }
 
-fn event_line(event: &HistoryEvent) -> Markup {
+fn event_line(event: &HistoryEvent, place: usize, story: &Story) -> Markup {
     html! {
         b { (event.kind) }
         @if event.count > 1 {
             span.muted { "× " (number(event.count)) @if let Some(last) = event.last { ", the last " (ui::spelled(last)) } }
         }
         span.muted { @if &*event.source != PACKED_SOURCE { "from " span.id { (ui::breakable(&event.source)) } } (actor(event)) }
-        @if let Some(refusal) = event.refusal { (chip_of(Tone::Attention, &format!("refused: {}", refusal.words()))) }
-        @match (event.refusal, event.refused_before) {
-            (None, Some(before)) => { span.muted { "refused at first (" (words(before.code())) "), applied since an earlier event arrived late" } },
-            (Some(_), Some(before)) => { span.muted { "before an earlier event arrived: " (words(before.code())) } },
-            _ => {},
-        }
+        (fate(event, place, story))
         @if let Some(reason) = event.data.as_ref().and_then(|data| data.get("reason")).and_then(|reason| reason.as_str()) {
             span.muted { "“" (reason) "”" }
         }
@@ -155,6 +254,29 @@ fn event_line(event: &HistoryEvent) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Why an event is or was refused, and what became of it.
+fn fate(event: &HistoryEvent, place: usize, story: &Story) -> Markup {
+    html! {
+        @match (event.refusal, event.refused_before) {
+            (Some(refusal), before) => {
+                (chip_of(Tone::Attention, &format!("refused: {}", refusal.words())))
+                @if let Some(before) = before { span.muted { "at first refused for another reason: " (before.words()) } }
+                @match applied_later(story.entries, place) {
+                    Some(later) => {
+                        span.muted { "an event of this type was " a href=(story.url_of_entry(later)) { "applied later, " (ui::spelled(story.entries[later].time)) } }
+                    },
+                    None => { span.muted { "still refused" } },
+                }
+            },
+            (None, Some(before)) => {
+                s { (chip_of(Tone::Neutral, &format!("refused: {}", before.words()))) }
+                span.muted { "applied since an earlier event arrived late" }
+            },
+            (None, None) => {},
         }
     }
 }
@@ -172,14 +294,15 @@ fn side(kind: ActorKind) -> String {
     format!("the {}", words(kind.as_str()))
 }
 
-fn change_line(change: &HistoryChange, places: &Places) -> Markup {
+fn change_line(change: &HistoryChange, places: &Places, joints: &[Joint]) -> Markup {
     let class = match (change.correction, change.replaced_by) {
-        (true, _) => "correction",
-        (false, Some(_)) => "replaced",
-        _ => "",
+        (true, _) => "line correction",
+        (false, Some(_)) => "line replaced",
+        _ => "line",
     };
     html! {
         li class=(class) id=[change.sequence.map(|line| format!("l{line}"))] {
+            (joints::shown(joints))
             span.value {
                 code { (change.kind) }
                 @if let Some(id) = &change.id { " " span.id { (ui::breakable(id)) } }
@@ -192,25 +315,17 @@ fn change_line(change: &HistoryChange, places: &Places) -> Markup {
             }
             @if let Some(other) = &change.conflicts_with { " " span.muted { "the name is held by " (other) } }
             @if let Some(corrector) = &change.corrected_by { " " span.muted { "correction, because " (because(corrector, places)) } }
-            @if let Some(line) = change.corrects { "; " a href={ "#l" (line) } { "corrects" } " " span.muted { (line_words(line, places)) } }
-            @if let Some(line) = change.replaced_by { " " a href={ "#l" (line) } { "corrected since" } }
+            @if let Some(line) = change.corrects { span.muted { "; " (places.link_to_line(line, "corrects")) } }
+            @if let Some(line) = change.replaced_by { " " span.muted { (places.link_to_line(line, "corrected by")) } }
         }
     }
-}
-
-fn line_words(line: i64, places: &Places) -> String {
-    places
-        .lines
-        .get(&line)
-        .map(|change| change.kind.clone())
-        .unwrap_or_default()
 }
 
 fn because(corrector: &Corrector, places: &Places) -> Markup {
     match corrector {
         Corrector::LateEvent { source, id, kind } => html! {
             @match places.events.get(&(&**source, &**id)) {
-                Some(place) => { a href={ "#e" (place) } { (kind) " arrived late" } },
+                Some(place) => { a href=(places.story.url_of_entry(*place)) { (kind) " arrived late" } },
                 None => { (kind) " arrived late" },
             }
         },

@@ -58,7 +58,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         div.grid { @for state in &states { div.half { (card(&view, state, &pauses)) } } }
         (ui::table_card("Runs", &only(&view, sweep), &html! {
             @if runs.is_empty() {
-                (ui::empty("No run yet", "A sweep runs at the ticks of its cron line, and when somebody runs it."))
+                (ui::empty("No run yet", "A sweep runs on its schedule, and when somebody runs it."))
             } @else {
                 (runs_table(&view, &runs))
                 (ui::pager(&counted(runs.len(), "run"), &pages))

@@ -115,8 +115,17 @@ pub fn prose(text: &str) -> Markup {
 
 /// A card with a title.
 pub fn card(heading: &str, content: &Markup) -> Markup {
+    shown_card(None, heading, content)
+}
+
+/// A card to which other parts of the page link.
+pub fn card_with_id(id: &str, heading: &str, content: &Markup) -> Markup {
+    shown_card(Some(id), heading, content)
+}
+
+fn shown_card(id: Option<&str>, heading: &str, content: &Markup) -> Markup {
     html! {
-        section.card {
+        section.card id=[id] {
             header { h2 { (heading) } }
             (content)
         }

@@ -1,5 +1,6 @@
 //! What a handler of a page knows about its request.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
@@ -12,12 +13,12 @@ use maud::{Markup, html};
 use super::Console;
 use super::actions::said;
 use super::error::PageError;
-use super::layout::{self, Frame};
+use super::layout::{self, Frame, Offered};
 use super::ui::{Pages, coded, note};
 use crate::config::{Partners, Scope};
 use crate::domain::Event;
 use crate::engine::Engine;
-use crate::http::{Api, ApiError, How, Params, Principal};
+use crate::http::{Api, ApiError, Params, Principal};
 use crate::store::StoreError;
 
 /// A request for a page.
@@ -162,28 +163,37 @@ impl View {
     /// Of the partners that the reader is limited to, the one that the query names, or the first. None: the reader may see all.
     #[must_use]
     pub fn only_partner(&self) -> Option<&str> {
-        match &self.principal.partners {
-            Partners::All => None,
-            Partners::Only(partners) => {
-                let named = self.value("partner").and_then(|named| partners.get(named));
-                named.or_else(|| partners.first()).map(String::as_str)
-            }
-        }
+        Offered::to(&self.principal, self.value("partner")).partner()
     }
 
-    /// Whether the reader has signed in, and can sign out.
-    fn has_session(&self) -> bool {
-        matches!(self.principal.how, How::Session(_))
+    /// The partners that the reader is limited to, if the query names none of them.
+    ///
+    /// # Errors
+    /// The query names another partner.
+    pub fn among(&self) -> Result<Option<Arc<BTreeSet<String>>>, ApiError> {
+        let named = self.given.iter().filter(|(name, _)| name == "partner");
+        let mut is_named = false;
+        for (_, partner) in named {
+            self.principal.require_partner(partner)?;
+            is_named = true;
+        }
+        Ok(match &self.principal.partners {
+            Partners::Only(partners) if !is_named => Some(partners.clone()),
+            _ => None,
+        })
+    }
+
+    /// The list of the clients that the reader may see.
+    #[must_use]
+    pub fn clients_url(&self) -> String {
+        Offered::to(&self.principal, self.value("partner")).clients_url()
     }
 
     /// A page in the frame of the console.
     pub fn page(&self, frame: Frame<'_>, content: &Markup) -> Response {
         let frame = Frame {
             now: Some(self.now),
-            name: Some(&*self.principal.name),
-            partner: self.only_partner(),
-            csrf: self.has_session().then(|| self.principal.csrf()),
-            ..frame
+            ..frame.of(&self.principal, self.value("partner"))
         };
         let all_said: Vec<_> = self
             .did

@@ -41,7 +41,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         @match (&outcome, &result) {
             (Err(error), _) => { (ui::note(Tone::Bad, &html! { p { b { "This is not a policy. " } (error) } })) },
             (_, Some(result)) => { (result_cards(&view, &changes, result)) },
-            _ => { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to put the policy into force.")) } },
+            _ => { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to apply the policy.")) } },
         }
     };
     let frame = Frame {
@@ -127,7 +127,7 @@ fn total(total: &Total) -> Markup {
 fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup {
     let totals = &compared.totals;
     html! {
-        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares everybody." } })) }
+        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares all of them." } })) }
         (ui::card("Differences", &html! {
             p { b { (number(totals.differ)) " of " (counted(totals.clients, "client")) } " would differ, with " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } } "." }
             div.scroll tabindex="0" role="region" aria-label="Differences" { table {

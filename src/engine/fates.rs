@@ -55,6 +55,18 @@ impl Engine {
     }
 }
 
+/// The place of the first later event of the same type that was applied, for the place of a refused event in a history.
+#[must_use]
+pub fn applied_later(history: &[HistoryEntry], place: usize) -> Option<usize> {
+    let refused = history.get(place)?.event.as_ref()?;
+    let is_applied = |entry: &HistoryEntry| {
+        let event = entry.event.as_ref();
+        event.is_some_and(|event| event.kind == refused.kind && event.refusal.is_none())
+    };
+    let later = history[place + 1..].iter().position(is_applied)?;
+    Some(place + 1 + later)
+}
+
 fn fate(refusal: &RefusalView, history: &[HistoryEntry]) -> Option<Fate> {
     let event = |entry: &&HistoryEntry| {
         entry
@@ -63,12 +75,8 @@ fn fate(refusal: &RefusalView, history: &[HistoryEntry]) -> Option<Fate> {
             .is_some_and(|event| event.source == refusal.source && event.id == refusal.id)
     };
     let place = history.iter().position(|entry| event(&entry))?;
-    let later = history[place + 1..].iter().find(|entry| {
-        let event = entry.event.as_ref();
-        event.is_some_and(|event| event.kind == refusal.kind && event.refusal.is_none())
-    });
-    Some(match later {
-        Some(entry) => Fate::AppliedLater(entry.time),
+    Some(match applied_later(history, place) {
+        Some(later) => Fate::AppliedLater(history[later].time),
         None => Fate::Refused {
             before: history[place]
                 .event

@@ -1,8 +1,8 @@
 //! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
-//! bounded amount of work, so a page may be shorter than its limit although others follow.
+//! bounded amount of work, so a page may be shorter than its limit although others follow. `client_counts.rs` counts clients.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -21,13 +21,15 @@ use crate::store::{
 };
 
 /// The number of rows of an index that one walk reads at most.
-const WALK: u32 = 5_000;
+pub(super) const WALK: u32 = 5_000;
 /// The number of clients that are read at a time. Documents may be large.
 const READ: u32 = 250;
 /// The number of clients that one call counts, after which it returns the partners so far.
 const COUNTED: i64 = 100_000;
-/// The number of walks in which one call counts the clients that match a search.
-const COUNTING_WALKS: usize = 2;
+/// The number of partners whose clients one call walks.
+pub(super) const MOST_WALKS: usize = 50;
+/// A place after every id and every name.
+const PAST_ALL: &str = "\u{10ffff}";
 
 /// Which clients to find, over all partners. A client must match every given field.
 #[derive(Clone, Debug, Default)]
@@ -53,15 +55,6 @@ pub struct ClientsFound {
     pub clients: Vec<ClientView>,
     /// Where to continue. None: there are no others.
     pub next: Option<ListPosition>,
-}
-
-/// The number of clients that match a search, by facet and status.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ClientCounts {
-    #[serde(flatten)]
-    pub facets: Facets,
-    /// Whether these are all. Otherwise others may follow.
-    pub complete: bool,
 }
 
 /// A partner, and the number of its clients by facet and status.
@@ -126,7 +119,7 @@ impl Engine {
         let mut found = ClientsFound::default();
         let mut last = None;
         found.next = self
-            .walk(request, after, |view, position| {
+            .walk(request, after, WALK, |view, position| {
                 if found.clients.len() == limit {
                     return ControlFlow::Break(last.clone());
                 }
@@ -138,48 +131,61 @@ impl Engine {
         Ok(found)
     }
 
-    /// Counts the clients that match, after a position, as they are now. The second value: where to continue counting.
+    /// As [`Engine::search`], only of partners that are in a set.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn count(
+    pub async fn search_among(
         &self,
         request: &SearchRequest,
+        among: &BTreeSet<String>,
         after: Option<&ListPosition>,
-    ) -> Result<(ClientCounts, Option<ListPosition>), StoreError> {
-        let mut counts = ClientCounts::default();
-        let mut reached = after.cloned();
-        if request.list.contradicts_itself() {
-            counts.complete = true;
-            return Ok((counts, None));
-        }
-        for _ in 0..COUNTING_WALKS {
-            reached = self
-                .walk(request, reached.as_ref(), |view, _| {
-                    counts.add(&view);
-                    ControlFlow::Continue(())
-                })
-                .await?;
-            if reached.is_none() {
-                counts.complete = true;
+        limit: usize,
+    ) -> Result<ClientsFound, StoreError> {
+        let from = after.map_or(Bound::Unbounded, |after| {
+            if after.place == PAST_ALL {
+                Bound::Excluded(after.partner.as_str())
+            } else {
+                Bound::Included(after.partner.as_str())
+            }
+        });
+        let mut found = ClientsFound::default();
+        let mut partners = among.range::<str, _>((from, Bound::Unbounded)).peekable();
+        for walks in 1.. {
+            let Some(partner) = partners.next() else { break };
+            let of_partner = request.of_partner(partner);
+            let after = after.filter(|after| after.partner == *partner);
+            let left = limit - found.clients.len();
+            let page = self.search(&of_partner, after, left).await?;
+            found.clients.extend(page.clients);
+            found.next = page.next;
+            if found.next.is_some() {
+                break;
+            }
+            if partners.peek().is_some() && (found.clients.len() == limit || walks == MOST_WALKS) {
+                found.next = Some(ListPosition {
+                    partner: partner.clone(),
+                    place: PAST_ALL.to_owned(),
+                });
                 break;
             }
         }
-        Ok((counts, reached))
+        Ok(found)
     }
 
-    /// Passes the clients that match to `visit`, from a position on. Returns the position at which it broke, or the one where the walk
-    /// ended. None: there are no others.
-    async fn walk(
+    /// Passes the clients that match to `visit`, from a position on, among those of `rows` rows. Returns the position at which it
+    /// broke, or the one where the walk ended. None: there are no others.
+    pub(super) async fn walk(
         &self,
         request: &SearchRequest,
         after: Option<&ListPosition>,
+        rows: u32,
         mut visit: impl FnMut(ClientView, ListPosition) -> ControlFlow<Option<ListPosition>> + Send,
     ) -> Result<Option<ListPosition>, StoreError> {
         let search = request.search();
         let upto = match &request.account {
             Some(_) => None,
-            None => self.store.end_of_walk(&search, after, WALK).await?,
+            None => self.store.end_of_walk(&search, after, rows).await?,
         };
         let policies = self.policies().await?;
         let mut reached = after.cloned();
@@ -208,7 +214,7 @@ impl Engine {
                 return Ok(upto);
             }
             of_account += READ;
-            if request.account.is_some() && of_account >= WALK {
+            if request.account.is_some() && of_account >= rows {
                 return Ok(reached);
             }
         }
@@ -333,38 +339,15 @@ impl Engine {
     }
 }
 
-impl ClientCounts {
-    fn add(&mut self, view: &ClientView) {
-        let count = |counts: &mut BTreeMap<String, i64>, status: Option<&str>| {
-            if let Some(status) = status {
-                *counts.entry(status.to_owned()).or_default() += 1;
-            }
-        };
-        let facets = &mut self.facets;
-        facets.clients += 1;
-        count(&mut facets.link, view.link.map(LinkStatus::as_str));
-        count(&mut facets.service, view.service.map(ServiceStatus::as_str));
-        count(&mut facets.access, Some(view.access.as_str()));
-    }
-
-    /// Adds the counts of the clients that follow.
-    pub fn extend(&mut self, next: Self) {
-        let facets = &mut self.facets;
-        facets.clients += next.facets.clients;
-        for (counts, next) in [
-            (&mut facets.link, next.facets.link),
-            (&mut facets.service, next.facets.service),
-            (&mut facets.access, next.facets.access),
-        ] {
-            for (status, clients) in next {
-                *counts.entry(status).or_default() += clients;
-            }
-        }
-        self.complete = next.complete;
-    }
-}
-
 impl SearchRequest {
+    /// The same of one partner.
+    #[must_use]
+    pub fn of_partner(&self, partner: &str) -> Self {
+        let mut request = self.clone();
+        request.list.partner = Some(partner.to_owned());
+        request
+    }
+
     /// What the store can select by: a part of what [`SearchRequest::matches`] requires.
     fn search(&self) -> ClientSearch {
         let mut filter = self.list.filter();

@@ -16,6 +16,7 @@ mod breaker;
 mod busiest;
 mod cached;
 mod clearance;
+mod client_counts;
 mod conflict_retry;
 mod correct_ahead;
 mod counters;
@@ -71,6 +72,7 @@ pub use accesses::{AccessLogPage, AccessView};
 pub use activity::{ChangeCounts, MinuteCounts};
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
+pub use client_counts::ClientCounts;
 pub use correct_ahead::AheadCorrection;
 pub use counters::declare_counters;
 pub use dead_letters::{
@@ -80,7 +82,7 @@ pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use dry_run::DryRun;
 pub use duties::Duties;
-pub use fates::Fate;
+pub use fates::{Fate, applied_later};
 pub use feed::{FeedStart, SnapshotLine, SnapshotPage, pause_at_end};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
@@ -88,7 +90,7 @@ pub use history::{
 };
 pub use ingest::{Incoming, MakeDead, Outcome};
 pub use issues::{Check, Issue, Part, tone_of, verdict};
-pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
+pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::{HeldBack, LowWatermark};
 pub use operator::{Authority, Operator};
 pub use overview::{EXPIRY_DAYS, ExpiryCounts, Overview, RefusalCount, RefusalCounts, Unpublished};

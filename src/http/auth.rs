@@ -82,7 +82,11 @@ pub(super) async fn check_page(
     };
     principal.surface = AuditHow::Console;
     let request = cross_site::check(&api, &principal, request).await?;
-    Ok(next.run(with(request, principal)).await.into_response())
+    let reader = principal.clone();
+    let mut response = next.run(with(request, principal)).await.into_response();
+    // The page of an error offers what the reader may see.
+    response.extensions_mut().insert(reader);
+    Ok(response)
 }
 
 fn with(mut request: Request, mut principal: Principal) -> Request {
@@ -99,7 +103,7 @@ fn with(mut request: Request, mut principal: Principal) -> Request {
 const LONGEST_REQUEST_ID: usize = 200;
 
 /// The header `authorization` decides alone, if there is one.
-async fn principal(api: &Arc<Api>, headers: &HeaderMap) -> Result<Principal, ApiError> {
+pub(super) async fn principal(api: &Arc<Api>, headers: &HeaderMap) -> Result<Principal, ApiError> {
     if api.tokens.is_empty() {
         return Ok(Principal::open(api.csrf.clone()));
     }

@@ -233,12 +233,6 @@ impl ApiError {
         }
     }
 
-    /// The status of the response.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.status_and_code().0
-    }
-
     fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
             Self::Parameter { .. } | Self::UnknownParameter { .. } => {

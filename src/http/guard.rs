@@ -202,8 +202,8 @@ pub struct Pages {
     errors: Option<ErrorPage>,
 }
 
-/// Renders an error, with the message, as a page.
-pub type ErrorPage = fn(StatusCode, &str) -> Response;
+/// Renders an error, with the message, as a page for whoever sent the request, if that is known.
+pub type ErrorPage = fn(StatusCode, &str, Option<&Principal>) -> Response;
 
 impl Pages {
     /// Adds a page, or an action that its forms send. The handler may take the [`Principal`].

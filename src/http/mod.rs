@@ -159,14 +159,26 @@ async fn error_pages(State(api): State<Arc<Api>>, request: Request, next: Next) 
         .get(header::ACCEPT)
         .and_then(|accepted| accepted.to_str().ok());
     let wants_page = !is_of_api && accepted.is_some_and(|accepted| accepted.contains("text/html"));
-    let response = next.run(request).await;
     let Some(page) = api.pages.get().and_then(Pages::errors).filter(|_| wants_page) else {
+        return next.run(request).await;
+    };
+    let headers = request.headers().clone();
+    let mut response = next.run(request).await;
+    let Some(error::Said(message)) = response.extensions_mut().remove() else {
         return response;
     };
-    match response.extensions().get::<error::Said>() {
-        Some(error::Said(message)) => page(response.status(), message),
-        None => response,
+    let reader = match response.extensions_mut().remove::<Principal>() {
+        // No page was found, so nobody asked who the reader is. If the server fails, another question may fail too.
+        None if response.status().is_client_error() => auth::principal(&api, &headers).await.ok(),
+        reader => reader,
+    };
+    let mut shown = page(response.status(), &message, reader.as_ref());
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+            shown.headers_mut().entry(name).or_insert_with(|| value.clone());
+        }
     }
+    shown
 }
 
 impl Api {

@@ -54,7 +54,7 @@ pub fn dead_letter_forms(view: &View, record: &DeadLetterRecord) -> Markup {
             section.card {
                 header { h2 { "Edit and redrive" } }
                 form.confirm method="post" action=(to("edit")) {
-                    p { "The edited message is ingested as a new event, and this dead letter is resolved. If it is still not a valid event, nothing is changed." }
+                    p { "The edited message is ingested as a new event, and this dead letter is resolved. If it is still not a valid event, nothing changes." }
                     label.field { "Message" textarea name="body" rows="12" spellcheck="false" { "\n" (text) } }
                     (csrf(view)) (reason_field())
                     div.buttons { button type="submit" { "Redrive the edited message" } }

@@ -137,7 +137,7 @@ fn done_all<'d>(view: &View, path: &str, done: impl IntoIterator<Item = (&'d str
 pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
     let (tone, text) = match done {
         "paused" => (Tone::Good, "The sweep is paused. It does nothing until somebody resumes it.".into()),
-        "resumed" => (Tone::Good, "The sweep is resumed. It runs again from its next tick.".into()),
+        "resumed" => (Tone::Good, "The sweep is resumed. It runs again at its next scheduled time.".into()),
         "ran" => (Tone::Good, format!("The sweep ran and changed {}.", counted(count, "client"))),
         "started" => (Tone::Neutral, "The sweep is running. Its run shows how far it is.".into()),
         "tripped" => (Tone::Bad, "The breaker stopped the sweep before it changed anything.".into()),

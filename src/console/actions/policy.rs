@@ -1,4 +1,4 @@
-//! Putting a compared policy into force.
+//! Applying a compared policy.
 
 use axum::response::Response;
 use maud::{Markup, html};
@@ -14,13 +14,13 @@ use crate::domain::Policy;
 use crate::engine::Adoption;
 use crate::http::ApiError;
 
-/// The form that puts a compared policy into force.
+/// The form that applies a compared policy.
 pub fn adopt_form(view: &View, changes: &[String]) -> Markup {
     html! {
         @if view.may_operate() {
             form method="get" action="/policy/adopt" {
                 @for change in changes { input type="hidden" name="set" value=(change); }
-                button.danger type="submit" { "Put it into force" }
+                button.danger type="submit" { "Apply the policy" }
             }
         }
     }
@@ -35,7 +35,7 @@ async fn compared(view: &View, changes: &[String]) -> Result<Policy, PageError> 
     Ok(policy.map_err(|error| ApiError::parameter("set", error))?)
 }
 
-/// Asks back before a policy is put into force, with whom it changes at once.
+/// Asks back before a policy is applied, with whom it changes at once.
 pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
     let changes = view.params.texts("set");
     let policy = compared(&view, &changes).await?;
@@ -59,24 +59,24 @@ pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
     Ok(ask(
         &view,
         Question {
-            title: "Put the policy into force".into(),
+            title: "Apply the policy".into(),
             section: Section::Policy,
             what: html! {
                 "With " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } }
-                ", a timer of " b { (counted(impact.changed, "client")) } " of " (number(impact.population)) " is overdue at once."
+                ", timers of " b { (counted(impact.changed, "client")) } " of " (number(impact.population)) " are due at once."
                 @if impact.exceeds { " That is more than the breaker allows without a confirmation: this is the confirmation." }
             },
             names: names.collect(),
             count: impact.changed,
             action: "/policy/adopt".into(),
             hidden: changes.iter().map(|change| ("set", change.clone())).collect(),
-            button: "Put it into force",
+            button: "Apply the policy",
             back: "/what-if",
         },
     ))
 }
 
-/// Puts a policy into force.
+/// Applies a policy.
 pub async fn do_adopt(view: View, form: Fields) -> Result<Response, PageError> {
     let authority = authority(&view, &form)?;
     let changes: Vec<String> = form

@@ -96,7 +96,7 @@ pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result
 fn needs_confirmation(view: &View, month: Month, why: &str) -> Response {
     let content = html! {
         (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (ui::prose(&sentence(why))) } }))
-        p.chips { a.button href={ "/statements/" (month) "/close?confirm=true" } { "Close it all the same" } a.button href={ "/statements/" (month) } { "Back" } }
+        p.chips { a.button href={ "/statements/" (month) "/close?confirm=true" } { "Close it anyway" } a.button href={ "/statements/" (month) } { "Back" } }
     };
     view.page(
         Frame {

@@ -131,7 +131,7 @@ pub async fn ask_sweep(path: RawPath<(String, String)>, view: View) -> Result<Re
         SweepVerb::Resume => sweep_question(
             sweep,
             format!("Resume {name}"),
-            html! { "The sweep runs again from its next tick." },
+            html! { "The sweep runs again at its next scheduled time." },
             "resume",
             "Resume",
         ),

@@ -249,6 +249,12 @@ impl Browser {
         .await;
     }
 
+    /// Presses keys where the focus is.
+    pub async fn type_here(&self, keys: &str) {
+        let element = self.driver.active_element().await.expect("a focus");
+        element.send_keys(keys).await.expect("pressed");
+    }
+
     pub async fn press(&self, keys: &str) {
         let body = self.driver.find(By::Css("body")).await.expect("a body");
         body.send_keys(keys).await.expect("pressed");

@@ -273,14 +273,14 @@ async fn a_download_that_lacks_clients_says_so() {
     add_clients(&site, MOST).await;
     let text = page(&site, "/clients.csv").await;
     assert_eq!(text.lines().count(), 1 + MOST);
-    assert!(!text.contains("NOT ALL"), "all are there");
+    assert!(!text.contains("INCOMPLETE"), "all are there");
     site.event("one-more", "client.added", noon(), json!({"name": "Shop"}))
         .await;
     let text = page(&site, "/clients.csv").await;
     assert_eq!(text.lines().count(), 1 + MOST + 1);
     let last = text.lines().last().expect("a line");
     assert!(
-        last.contains("NOT ALL: this file ends after 50000 clients"),
+        last.contains("INCOMPLETE: this file ends after 50000 clients"),
         "{last}"
     );
     assert!(last.contains("tenure client list -o csv"), "{last}");
@@ -446,4 +446,62 @@ async fn changes_are_counted_by_cause() {
             );
         }
     }
+/// The counts of the tabs, as they are shown.
+fn counts(page: &str) -> Vec<String> {
+    let (_, tabs) = page.split_once("<nav class=\"tabs\"").expect("tabs");
+    let (tabs, _) = tabs.split_once("</nav>").expect("their end");
+    let each = tabs.split("</a>").take(4);
+    let count = |tab: &str| {
+        let count = tab.split_once("<span class=\"count\">");
+        count.map_or_else(String::new, |(_, count)| count.replace("</span>", ""))
+    };
+    each.map(count).collect()
+}
+
+#[tokio::test]
+async fn the_tabs_count_what_a_search_and_filters_find() {
+    let site = Site::start(noon(), &[]).await;
+    for client in ["bakery", "bakery-2", "mill"] {
+        site.linked(client).await;
+    }
+    site.event("draft", "client.added", noon(), json!({"name": "Bakery of Ada"}))
+        .await;
+    site.event("mill", "client.archived", noon(), json!({})).await;
+    site.event("mill", "client.terminated", noon(), json!({})).await;
+    site.event("bakery", "access.disabled", noon(), json!({})).await;
+    // All, active, inactive, all active.
+    for (query, expected) in [
+        ("", ["4", "2", "2", "3"]),
+        ("?tab=inactive", ["4", "2", "2", "3"]),
+        ("?service=all_active", ["4", "2", "2", "3"]),
+        ("?service=terminated", ["1", "0", "1", "3"]),
+        ("?access=disabled", ["1", "1", "0", "1"]),
+        ("?link=archived&tab=active", ["1", "0", "1", "0"]),
+        // Two by name and id, and one by name alone: each is counted once.
+        ("?q=bakery", ["3", "2", "1", "3"]),
+        ("?q=bakery&by=id", ["2", "2", "0", "2"]),
+        ("?q=bakery&access=disabled", ["1", "1", "0", "1"]),
+        ("?q=nobody", ["0", "0", "0", "0"]),
+        ("?q=no+body&by=account", ["0", "0", "0", "0"]),
+    ] {
+        let page = page(&site, &format!("/clients{query}")).await;
+        assert_eq!(counts(&page), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_is_not_complete_says_so() {
+    let site = Site::start(noon(), &[]).await;
+    add_clients(&site, 10_500).await;
+    let mut shown = Vec::new();
+    // A page does not wait for the whole count.
+    for _ in 0..100 {
+        shown = counts(&page(&site, "/clients").await);
+        assert!(shown[0].ends_with('+'), "{shown:?}");
+        if shown[0] == "10\u{202f}000+" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("{shown:?}");
 }

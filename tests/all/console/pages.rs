@@ -247,7 +247,7 @@ async fn every_page_reads_without_scripts() {
     browser
         .open(&year.url(&format!("/clients/{}", year.client)))
         .await;
-    browser.click(".slider noscript button").await;
+    browser.click(".slider .ends button").await;
     browser.expect(".bar", "As of").await;
     browser.click_text("a", "Back to now").await;
     browser.expect(".bar", "Now").await;
@@ -301,10 +301,14 @@ async fn the_slider_shows_another_moment_and_its_end_is_ahead() {
     site.linked("bakery").await;
     browser.open(&site.url("/clients/acme/bakery")).await;
     browser.expect("main", "enabled").await;
-    browser.press("\u{e004}").await;
+    // The End key moves the handle, and nothing else: the moment is shown on Enter.
     browser
-        .evaluate("const range = document.querySelector('input[type=range]'); range.value = range.max; range.dispatchEvent(new Event('change'))")
+        .evaluate("document.querySelector('input[type=range]').focus()")
         .await;
+    browser.type_here("\u{e010}").await;
+    browser.expect(".slider output", "2026-05-30 12:00 UTC").await;
+    assert!(!browser.url().await.contains("at="), "the page is not loaded yet");
+    browser.type_here("\u{e007}").await;
     browser
         .wait_until(
             "the moment ahead",
@@ -320,6 +324,215 @@ async fn the_slider_shows_another_moment_and_its_end_is_ahead() {
     // The page explains the value that it shows.
     let why = browser.text(".why").await;
     assert!(why.contains("Access") && why.contains("expired"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slider_moves_from_event_to_event_and_can_be_dragged() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    let entered = noon() - TimeDelta::milliseconds(90_500);
+    site.event("bakery", "account.accessed", entered, json!({"by": "partner"}))
+        .await;
+    site.event(
+        "bakery",
+        "access.disabled",
+        noon() - TimeDelta::seconds(10),
+        json!({}),
+    )
+    .await;
+    browser.open(&site.url("/clients/acme/bakery")).await;
+    // No eye could tell these events apart, and no timer is pending: access is disabled.
+    assert_eq!(browser.count(".axis .tick:not(.here, .present)").await, 1);
+    let steps = browser
+        .evaluate("return document.querySelector('input[type=range]').dataset.moment.split(' ').length")
+        .await;
+    assert_eq!(steps, 4, "three moments with events, and now");
+    browser
+        .evaluate("document.querySelector('input[type=range]').focus()")
+        .await;
+    // Back to the last event but one, as a screen reader says it.
+    browser.type_here("\u{e012}\u{e012}").await;
+    let said = browser
+        .evaluate("return document.querySelector('input[type=range]').getAttribute('aria-valuetext')")
+        .await;
+    assert_eq!(said, "2026-03-01 11:58 UTC");
+    browser.type_here("\u{e007}").await;
+    // The state at this second includes the event.
+    browser.expect_url("at=2026-03-01T11:58:30Z").await;
+    browser.expect(".bar", "in the past").await;
+    browser.expect(".chips", "enabled").await;
+    browser.expect(".explained", "Last entered").await;
+    // The pointer shows the moment where it releases the handle.
+    let place = browser
+        .evaluate(
+            "const box = document.querySelector('input[type=range]').getBoundingClientRect(); \
+             return [box.left + 10, box.left + box.width / 2, box.top + box.height / 2]",
+        )
+        .await;
+    let [from, to, height] = [0, 1, 2].map(|part| place[part].as_f64().expect("a place"));
+    for (kind, x) in [("mousePressed", from), ("mouseMoved", to), ("mouseReleased", to)] {
+        let mouse =
+            json!({"type": kind, "x": x, "y": height, "button": "left", "buttons": 1, "clickCount": 1});
+        browser.cdp("Input.dispatchMouseEvent", mouse).await;
+    }
+    browser.expect_url("at=2026-04-1").await;
+    browser.expect(".bar", "to come").await;
+    // A moment can be typed.
+    browser
+        .evaluate("document.querySelector('input[name=at]').value = '2026-03-01T11:30:00'")
+        .await;
+    browser.click(".slider .row button").await;
+    browser.expect_url("at=2026-03-01T11:30").await;
+    browser.expect(".chips", "enabled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_is_joined_to_what_it_corrects() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    let at = noon() - TimeDelta::minutes(30);
+    // The request is refused at first, and the late event makes access disabled before it.
+    site.event("bakery", "access.requested", at, json!({})).await;
+    site.event(
+        "bakery",
+        "client.renamed",
+        at + TimeDelta::minutes(5),
+        json!({"name": "Bakery"}),
+    )
+    .await;
+    site.event("bakery", "access.denied", at + TimeDelta::minutes(10), json!({}))
+        .await;
+    site.event(
+        "bakery",
+        "user.removed",
+        at + TimeDelta::minutes(12),
+        json!({"user_id": "nobody"}),
+    )
+    .await;
+    site.event("bakery", "access.disabled", at - TimeDelta::minutes(5), json!({}))
+        .await;
+    browser.open(&site.url("/clients/acme/bakery")).await;
+    // Each line has two ends, one at the correction.
+    let ends = browser
+        .evaluate("return ['.joint.down', '.joint.up', '.correction .joint:not(.through)'].map(css => document.querySelectorAll(css).length)")
+        .await;
+    let [down, up, corrections] = [0, 1, 2].map(|part| ends[part].as_u64().expect("a number"));
+    assert!(down > 0 && down == up && corrections >= down, "{ends}");
+    // It is unbroken: the parts of a lane touch each other.
+    let gaps = browser
+        .evaluate(
+            "const gaps = []; let bottom; \
+             for (const joint of document.querySelectorAll('.joint.n0')) { \
+               const box = joint.getBoundingClientRect(); \
+               if (!joint.classList.contains('down') && Math.abs(box.top - bottom) > 1) gaps.push([bottom, box.top]); \
+               bottom = box.bottom; \
+             } \
+             return gaps",
+        )
+        .await;
+    assert_eq!(gaps, json!([]));
+    // Text says the same, and leads from each end to the other.
+    let there = browser
+        .evaluate(
+            "const correction = document.querySelector('.correction a[href^=\"#l\"]'); \
+             const corrected = document.querySelector(correction.getAttribute('href')); \
+             const back = corrected.querySelector('a[href^=\"#l\"]'); \
+             return [correction.textContent.startsWith('corrects '), back.textContent.startsWith('corrected by '), \
+               document.querySelector(back.getAttribute('href')) === correction.closest('li')]",
+        )
+        .await;
+    assert_eq!(there, json!([true, true, true]));
+    assert_eq!(
+        browser
+            .evaluate("return [...document.querySelectorAll('.joint, .mark')].every(one => one.getAttribute('aria-hidden') === 'true')")
+            .await,
+        true
+    );
+    // A refusal is struck through, with what became of it.
+    let refused = browser.text(".story .refused").await;
+    assert!(
+        refused.contains("user.removed") && refused.contains("still refused"),
+        "{refused}"
+    );
+    let struck = browser
+        .evaluate(
+            "return getComputedStyle(document.querySelector('.story .refused .what b')).textDecorationLine",
+        )
+        .await;
+    assert_eq!(struck, "line-through");
+    let tale = browser.text(".tale").await;
+    assert!(
+        tale.contains("applied since an earlier event arrived late"),
+        "{tale}"
+    );
+    browser.shoot("client-corrected-light").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_begins_with_now_and_timers_are_clocks() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    browser.open(&site.url("/clients/acme/bakery")).await;
+    let tale = browser.text(".tale").await;
+    let places = [
+        "Now",
+        "To come, if no event arrives",
+        "Access expiry",
+        "Until now",
+        "invitation.accepted",
+    ]
+    .map(|text| tale.find(text).unwrap_or_else(|| panic!("no {text} in {tale}")));
+    assert!(places.is_sorted(), "{tale}");
+    let line = browser
+        .evaluate("return getComputedStyle(document.querySelector('.tale .now')).borderTopStyle")
+        .await;
+    assert_eq!(line, "dashed");
+    // The hands of a clock.
+    assert!(browser.count(".story.future .expected .mark circle + path").await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_value_of_a_client_leads_to_why_it_is_so() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let year = year();
+    for query in ["", "?story=all"] {
+        browser
+            .open(&year.url(&format!("/clients/{}{query}", year.client)))
+            .await;
+        let values = browser
+            .evaluate(
+                "return [...document.querySelectorAll('.explained dt')].map(name => { \
+                   const links = [...name.nextElementSibling.querySelectorAll('a[href*=\"#\"]')]; \
+                   const found = links.filter(link => link.getAttribute('href').startsWith('#')) \
+                     .every(link => document.getElementById(decodeURIComponent(link.hash.slice(1)))); \
+                   return [name.textContent, links.length > 0, found]; \
+                 })",
+            )
+            .await;
+        let values: Vec<(String, bool, bool)> = serde_json::from_value(values).expect("values");
+        assert!(values.len() > 15, "{values:?}");
+        for (name, is_explained, is_found) in values {
+            assert!(is_explained && is_found, "{name}: {is_explained} {is_found}");
+        }
+    }
+    // A link to an explanation that is folded opens it.
+    browser.scripts(false).await;
+    browser
+        .open(&year.url(&format!("/clients/{}#why-visible", year.client)))
+        .await;
+    let why = browser.expect("#why-visible", "What would change it").await;
+    assert!(why.contains("dashboard"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
