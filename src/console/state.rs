@@ -113,7 +113,7 @@ fn account(client: &ClientView, story: &Story) -> Markup {
         @if let Some(jobs) = client.jobs_total {
             (said("Jobs", &html! { (ui::number(jobs)) }, story, |event| {
                 let total = event.data.as_ref().and_then(|data| data.get("total")).and_then(serde_json::Value::as_u64);
-                event.kind == "jobs.counted" && total == Some(jobs)
+                event.kind == "account.jobs_counted" && total == Some(jobs)
             }))
         }
     }
