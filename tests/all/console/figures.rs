@@ -446,6 +446,8 @@ async fn changes_are_counted_by_cause() {
             );
         }
     }
+}
+
 /// The counts of the tabs, as they are shown.
 fn counts(page: &str) -> Vec<String> {
     let (_, tabs) = page.split_once("<nav class=\"tabs\"").expect("tabs");
