@@ -13,6 +13,7 @@ use crate::domain::why::{Answer, Explanation};
 use crate::engine::Why;
 
 #[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "a terminal would show the backticks")]
 pub struct WhyArgs {
     /// The client: PARTNER/CLIENT, or PARTNER and CLIENT as two arguments
     #[arg(value_name = "PARTNER/CLIENT")]

@@ -72,7 +72,7 @@ struct Ticks {
     to: i64,
     now: DateTime<Utc>,
     /// By place on the axis and class, with the first second at which the state includes the last event of the tick.
-    ticks: BTreeMap<(i64, &'static str), i64>,
+    marks: BTreeMap<(i64, &'static str), i64>,
     /// The same of every event.
     seconds: BTreeSet<i64>,
 }
@@ -91,7 +91,7 @@ impl Ticks {
             from,
             to,
             now,
-            ticks: BTreeMap::new(),
+            marks: BTreeMap::new(),
             seconds: BTreeSet::new(),
         };
         for entry in history {
@@ -99,7 +99,7 @@ impl Ticks {
             for at in [entry.time].into_iter().chain(last) {
                 let second = at.timestamp() + i64::from(at.timestamp_subsec_nanos() > 0);
                 let place = ticks.place(at) / Self::TICK * Self::TICK;
-                ticks.ticks.insert((place, story::tick_class(entry)), second);
+                ticks.marks.insert((place, story::tick_class(entry)), second);
                 ticks.seconds.insert(second);
             }
         }
@@ -116,7 +116,7 @@ impl Ticks {
     fn seconds(&self) -> String {
         let mut seconds = self.seconds.clone();
         if seconds.len() > Self::MOST_STEPS {
-            seconds = self.ticks.values().copied().collect();
+            seconds = self.marks.values().copied().collect();
         }
         seconds.insert(self.now.timestamp());
         let seconds: Vec<String> = seconds.iter().map(ToString::to_string).collect();
@@ -129,7 +129,7 @@ fn axis(ticks: &Ticks, here: DateTime<Utc>) -> Markup {
     html! {
         svg viewBox={ "0 0 " (Ticks::WIDTH) " 300" } preserveAspectRatio="none" aria-hidden="true" {
             line.base x1="0" y1="240" x2=(Ticks::WIDTH) y2="240" vector-effect="non-scaling-stroke" {}
-            @for (place, class) in ticks.ticks.keys() {
+            @for (place, class) in ticks.marks.keys() {
                 line class={ "tick " (class) } x1=(place) x2=(place) y1="90" y2="240" vector-effect="non-scaling-stroke" {}
             }
             line.tick.present x1=(now) x2=(now) y1="0" y2="300" vector-effect="non-scaling-stroke" {}

@@ -74,9 +74,14 @@ pub async fn show(path: RawPath<(String, String)>, mut view: View) -> Result<Res
         // The whole story: the reader looks for a moment at which there is something.
         story.at = None;
     }
-    let content = html! {
+    let content = content(&view, &shown, at, &story);
+    Ok(view.page(frame, &content))
+}
+
+fn content(view: &View, shown: &Shown, at: Option<DateTime<Utc>>, story: &Story<'_>) -> Markup {
+    html! {
         @if let Some(client) = &shown.client { (chips(client)) }
-        (slider::card(&view, &shown.key, &shown.history, at))
+        (slider::card(view, &shown.key, &shown.history, at))
         @if let Some(verified) = &shown.verified { (verification(verified)) }
         @match &shown.client {
             None => {
@@ -84,25 +89,24 @@ pub async fn show(path: RawPath<(String, String)>, mut view: View) -> Result<Res
                     "The client was not added by then",
                     "Choose a later moment: the ticks on the axis are its events."
                 )) }
-                (story::card(&story))
+                (story::card(story))
             },
             Some(client) => {
                 div.grid.client {
                     div.two-thirds {
-                        @if let Some(why) = &shown.why { (why_card(&view, why)) }
-                        (story::card(&story))
+                        @if let Some(why) = &shown.why { (why_card(view, why)) }
+                        (story::card(story))
                     }
                     div.third {
-                        (state::state_card(client, &story))
-                        (timers_card(&shown))
-                        (state::holdings_card(client, &story))
+                        (state::state_card(client, story))
+                        (timers_card(shown))
+                        (state::holdings_card(client, story))
                         (possible_card(&shown.possible))
                     }
                 }
             },
         }
-    };
-    Ok(view.page(frame, &content))
+    }
 }
 
 async fn read(
