@@ -8,6 +8,42 @@ use super::PostgresStore;
 use super::sessions::Sessions;
 use crate::store::{Result, Retention, RetentionTarget};
 
+const DEAD_LETTERS: &str = "delete from dead_letters
+     where id in (
+         select id from dead_letters
+         where status <> 'open' and resolved_at < $1
+         order by resolved_at
+         limit $2
+         for update skip locked
+     )";
+
+const AUDIT_LOG: &str = "delete from audit_log
+     where number in (
+         select number from audit_log
+         where at < $1
+         order by at
+         limit $2
+         for update skip locked
+     )";
+
+const ACCESSES: &str = "delete from accesses
+     where ctid = any (array(
+         select ctid from accesses
+         where time < $1
+         order by time
+         limit $2
+         for update skip locked
+     ))";
+
+const EVENT_TRACES: &str = "delete from event_traces
+     where ctid = any (array(
+         select ctid from event_traces
+         where received_at < $1
+         order by received_at
+         limit $2
+         for update skip locked
+     ))";
+
 #[async_trait]
 impl Retention for PostgresStore {
     async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
@@ -76,33 +112,30 @@ impl Retention for PostgresStore {
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         self.in_time(async {
             match target {
-                RetentionTarget::DeadLetters => dead_letters(&self.pool, before, limit).await,
+                RetentionTarget::DeadLetters => remove_oldest(&self.pool, DEAD_LETTERS, before, limit).await,
                 RetentionTarget::SweepRuns { keep } => sweep_runs(&self.pool, before, keep, limit).await,
                 RetentionTarget::Journal => journal(&self.pool, before, limit).await,
-                RetentionTarget::Accesses => accesses(&self.pool, before, limit).await,
-                RetentionTarget::Audit => audit_log(&self.pool, before, limit).await,
-                RetentionTarget::Traces => event_traces(&self.pool, before, limit).await,
+                RetentionTarget::Accesses => remove_oldest(&self.pool, ACCESSES, before, limit).await,
+                RetentionTarget::Audit => remove_oldest(&self.pool, AUDIT_LOG, before, limit).await,
+                RetentionTarget::Traces => remove_oldest(&self.pool, EVENT_TRACES, before, limit).await,
             }
         })
         .await
     }
 }
 
-async fn dead_letters(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from dead_letters
-         where id in (
-             select id from dead_letters
-             where status <> 'open' and resolved_at < $1
-             order by resolved_at
-             limit $2
-             for update skip locked
-         )",
-    )
-    .bind(before)
-    .bind(i64::from(limit))
-    .execute(pool)
-    .await?;
+/// Removes the oldest rows, as the statement selects them.
+async fn remove_oldest(
+    pool: &Sessions,
+    statement: &'static str,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<u64> {
+    let removed = sqlx::query(statement)
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await?;
     Ok(removed.rows_affected())
 }
 
@@ -125,60 +158,6 @@ async fn sweep_runs(pool: &Sessions, before: DateTime<Utc>, keep: u32, limit: u3
     .bind(before)
     .bind(i64::from(limit))
     .bind(i64::from(keep))
-    .execute(pool)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn audit_log(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from audit_log
-         where number in (
-             select number from audit_log
-             where at < $1
-             order by at
-             limit $2
-             for update skip locked
-         )",
-    )
-    .bind(before)
-    .bind(i64::from(limit))
-    .execute(pool)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn accesses(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from accesses
-         where ctid = any (array(
-             select ctid from accesses
-             where time < $1
-             order by time
-             limit $2
-             for update skip locked
-         ))",
-    )
-    .bind(before)
-    .bind(i64::from(limit))
-    .execute(pool)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn event_traces(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from event_traces
-         where ctid = any (array(
-             select ctid from event_traces
-             where received_at < $1
-             order by received_at
-             limit $2
-             for update skip locked
-         ))",
-    )
-    .bind(before)
-    .bind(i64::from(limit))
     .execute(pool)
     .await?;
     Ok(removed.rows_affected())

@@ -8,6 +8,38 @@ use super::session::Transaction;
 use super::{SqliteStore, micros};
 use crate::store::{Result, Retention, RetentionTarget};
 
+const DEAD_LETTERS: &str = "delete from dead_letters
+     where id in (
+         select id from dead_letters
+         where status <> 'open' and resolved_at < ?1
+         order by resolved_at
+         limit ?2
+     )";
+
+const AUDIT_LOG: &str = "delete from audit_log
+     where number in (
+         select number from audit_log
+         where at < ?1
+         order by at
+         limit ?2
+     )";
+
+const ACCESSES: &str = "delete from accesses
+     where (client, time, source, id) in (
+         select client, time, source, id from accesses
+         where time < ?1
+         order by time
+         limit ?2
+     )";
+
+const EVENT_TRACES: &str = "delete from event_traces
+     where (client, source, id) in (
+         select client, source, id from event_traces
+         where received_at < ?1
+         order by received_at
+         limit ?2
+     )";
+
 #[async_trait]
 impl Retention for SqliteStore {
     async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
@@ -73,32 +105,32 @@ impl Retention for SqliteStore {
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         self.in_turn(async {
             match target {
-                RetentionTarget::DeadLetters => dead_letters(&self.writer, before, limit).await,
+                RetentionTarget::DeadLetters => {
+                    remove_oldest(&self.writer, DEAD_LETTERS, before, limit).await
+                }
                 RetentionTarget::SweepRuns { keep } => sweep_runs(&self.writer, before, keep, limit).await,
                 RetentionTarget::Journal => journal(&self.writer, before, limit).await,
-                RetentionTarget::Accesses => accesses(&self.writer, before, limit).await,
-                RetentionTarget::Audit => audit_log(&self.writer, before, limit).await,
-                RetentionTarget::Traces => event_traces(&self.writer, before, limit).await,
+                RetentionTarget::Accesses => remove_oldest(&self.writer, ACCESSES, before, limit).await,
+                RetentionTarget::Audit => remove_oldest(&self.writer, AUDIT_LOG, before, limit).await,
+                RetentionTarget::Traces => remove_oldest(&self.writer, EVENT_TRACES, before, limit).await,
             }
         })
         .await
     }
 }
 
-async fn dead_letters(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from dead_letters
-         where id in (
-             select id from dead_letters
-             where status <> 'open' and resolved_at < ?1
-             order by resolved_at
-             limit ?2
-         )",
-    )
-    .bind(micros(before))
-    .bind(i64::from(limit))
-    .execute(writer)
-    .await?;
+/// Removes the oldest rows, as the statement selects them.
+async fn remove_oldest(
+    writer: &SqlitePool,
+    statement: &'static str,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<u64> {
+    let removed = sqlx::query(statement)
+        .bind(micros(before))
+        .bind(i64::from(limit))
+        .execute(writer)
+        .await?;
     Ok(removed.rows_affected())
 }
 
@@ -120,57 +152,6 @@ async fn sweep_runs(writer: &SqlitePool, before: DateTime<Utc>, keep: u32, limit
     .bind(micros(before))
     .bind(i64::from(limit))
     .bind(i64::from(keep))
-    .execute(writer)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn audit_log(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from audit_log
-         where number in (
-             select number from audit_log
-             where at < ?1
-             order by at
-             limit ?2
-         )",
-    )
-    .bind(micros(before))
-    .bind(i64::from(limit))
-    .execute(writer)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn accesses(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from accesses
-         where (client, time, source, id) in (
-             select client, time, source, id from accesses
-             where time < ?1
-             order by time
-             limit ?2
-         )",
-    )
-    .bind(micros(before))
-    .bind(i64::from(limit))
-    .execute(writer)
-    .await?;
-    Ok(removed.rows_affected())
-}
-
-async fn event_traces(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = sqlx::query(
-        "delete from event_traces
-         where (client, source, id) in (
-             select client, source, id from event_traces
-             where received_at < ?1
-             order by received_at
-             limit ?2
-         )",
-    )
-    .bind(micros(before))
-    .bind(i64::from(limit))
     .execute(writer)
     .await?;
     Ok(removed.rows_affected())
