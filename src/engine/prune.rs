@@ -116,18 +116,19 @@ impl Engine {
         Ok(report)
     }
 
-    /// Removes trace contexts of events whose changes were published long ago, as [`Engine::prune`] does too.
+    /// Removes trace contexts of events whose changes were published long ago, as [`Engine::prune`] does too: none while the
+    /// clock is ahead.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn prune_traces(&self, chunk: u32, stop: &CancellationToken) -> Result<u64, StoreError> {
-        match self
-            .before(Some(TRACES_KEPT))
-            .filter(|_| self.watch.ahead().is_none())
-        {
-            Some(before) => self.remove(RetentionTarget::Traces, before, chunk, stop).await,
-            None => Ok(0),
+        if self.watch.ahead().is_some() {
+            return Ok(0);
         }
+        let Some(before) = self.before(Some(TRACES_KEPT)) else {
+            return Ok(0);
+        };
+        self.remove(RetentionTarget::Traces, before, chunk, stop).await
     }
 
     fn before(&self, age: Option<TimeDelta>) -> Option<DateTime<Utc>> {
