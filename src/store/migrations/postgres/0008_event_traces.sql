@@ -1,4 +1,4 @@
--- The trace contexts of events, for the worker that publishes their changes. The table stays empty while traces are off.
+-- The trace contexts of events, for the worker that publishes their changes. Written only while traces are on.
 
 create table event_traces (
     received_at timestamptz not null,
@@ -10,8 +10,8 @@ create table event_traces (
 );
 create index event_traces_by_time on event_traces (received_at);
 comment on table event_traces is
-    'The trace contexts of events, for the worker that publishes their changes. Empty while traces are off. Rows are removed after '
-    'an hour.';
+    'The trace contexts of events, for the worker that publishes their changes. Written only while traces are on. Rows are removed '
+    'after an hour.';
 comment on column event_traces.received_at is 'When the event was stored.';
 comment on column event_traces.client is 'The number of the client.';
 comment on column event_traces.ref is 'The event, as `events.ref`.';

@@ -1,4 +1,4 @@
--- The trace contexts of events, for the worker that publishes their changes. The table stays empty while traces are off.
+-- The trace contexts of events, for the worker that publishes their changes. Written only while traces are on.
 
 create table event_traces (
     client      integer not null,
