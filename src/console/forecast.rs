@@ -23,11 +23,11 @@ use crate::store::StoreError;
 const FORECAST_TIME: Duration = Duration::from_millis(40);
 /// Clients that a page lists.
 const LISTED: usize = 50;
-/// Clients before a page at most.
+/// The most clients on the pages before.
 const MOST_FROM: usize = 1_000_000;
 const BATCH: u32 = 200;
 
-/// How long a page reads as far as the page before it did.
+/// How long a page may take to read as far as the page before it did.
 const AGAIN_TIME: Duration = Duration::from_secs(1);
 
 /// What happens to clients, as a chart and a calendar show it.
@@ -103,7 +103,7 @@ struct Asked {
     days: i64,
     partner: Option<String>,
     after: Option<ClientKey>,
-    /// Where the page that links here stopped to read: so both are about the same clients.
+    /// Where the page that links here stopped reading, so that both are about the same clients.
     upto: Option<ClientKey>,
     day: Option<NaiveDate>,
     /// The number of clients on the pages before.
@@ -194,7 +194,7 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
 /// Links from a forecast to parts of it.
 struct Links<'v> {
     view: &'v View,
-    /// Where the page stopped to read, if it did.
+    /// Where the page stopped reading, if it did.
     upto: Option<&'v str>,
 }
 

@@ -1,6 +1,5 @@
-//! The lines in the story of a client that join a correction to what it corrects. They run beside the entries, in lanes, so that
-//! two lines never lie on each other. Each row draws its part of every line that passes it, because only the browser knows how
-//! high a row is.
+//! The lines in the story of a client that join a correction to what it corrects. They run in lanes beside the entries, so that lines
+//! do not overlap. Each row draws its part of every line that passes it, because only the browser knows how high a row is.
 
 use std::collections::HashMap;
 
@@ -8,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::engine::HistoryChange;
 
-/// The most lanes. More lines at one place share the last one.
+/// The most lanes. If more lines run beside one row, the last ones share a lane.
 const MOST_LANES: usize = 5;
 
 /// What a row of a list is about: a line of the journal, or the head of an entry.
@@ -51,7 +50,7 @@ pub struct Joints {
 }
 
 impl Joints {
-    /// The lines between rows, whose both ends are among them.
+    /// The lines between rows. A line with an end elsewhere is left out.
     #[must_use]
     pub fn of(rows: &[Row]) -> Self {
         let places: HashMap<i64, usize> = rows
@@ -95,7 +94,7 @@ impl Joints {
     }
 }
 
-/// The parts that a row draws. Text beside them says the same.
+/// The parts that a row draws. The text of the row says the same.
 pub fn shown(joints: &[Joint]) -> Markup {
     html! {
         @for Joint { lane, part } in joints {

@@ -1,4 +1,4 @@
-//! The slider over the time of a client: a tick for each event, and the fields to choose a moment.
+//! The slider over the time of a client: a tick for each event and timer, and the fields to choose a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::engine::HistoryEntry;
 /// How far it reaches into the future.
 pub const AHEAD: TimeDelta = TimeDelta::days(90);
 
-/// The axis of the client's time, with a tick for each event, and the fields to choose a moment.
+/// The axis of the client's time, with a tick for each event and timer, and the fields to choose a moment.
 /// `at`: the moment that the page shows. None: now.
 pub fn card(view: &View, key: &ClientKey, history: &[HistoryEntry], at: Option<DateTime<Utc>>) -> Markup {
     let first = history.first().map_or(view.now, |entry| entry.time);
@@ -52,7 +52,7 @@ pub fn card(view: &View, key: &ClientKey, history: &[HistoryEntry], at: Option<D
     }
 }
 
-/// Links to the moments around: the event before, the one after, and some distances.
+/// Links to moments nearby: the previous event, the next one, and 30 days back and ahead.
 fn steps(view: &View, history: &[HistoryEntry], here: DateTime<Utc>, is_elsewhen: bool) -> Markup {
     let before = history.iter().rev().find(|entry| entry.time < here);
     let after = history.iter().find(|entry| entry.time > here);
@@ -66,24 +66,24 @@ fn steps(view: &View, history: &[HistoryEntry], here: DateTime<Utc>, is_elsewhen
     }
 }
 
-/// The ticks of the axis: one for each event and timer. Those that no eye could tell apart are one.
+/// The ticks of the axis: one for each event and timer. Ticks that would overlap are merged.
 struct Ticks {
     from: i64,
     to: i64,
     now: DateTime<Utc>,
     /// By place on the axis and class, with the first second at which the state includes the last event of the tick.
     marks: BTreeMap<(i64, &'static str), i64>,
-    /// The same of every event.
+    /// For each event and timer, the first second at which the state includes it.
     seconds: BTreeSet<i64>,
 }
 
 impl Ticks {
-    /// Units of the axis, and those that are about as wide as a tick.
+    /// The width of the axis, in units of its own, and about that of a tick.
     const WIDTH: i64 = 10_000;
     const TICK: i64 = 10;
     /// The handle of the slider does not reach the ends.
     const MARGIN: i64 = 80;
-    /// The keys move to every event of so many, and to every tick of more.
+    /// The keys move from event to event. If there are more events than this, they move from tick to tick.
     const MOST_STEPS: usize = 500;
 
     fn of(history: &[HistoryEntry], now: DateTime<Utc>, from: i64, to: i64) -> Self {

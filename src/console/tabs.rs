@@ -12,7 +12,7 @@ use crate::domain::view::Tab;
 use crate::engine::{ClientCounts, SearchRequest, ServiceFilter};
 
 const COUNTS_FRESH_FOR: Duration = Duration::from_secs(30);
-/// Rows of each search that the tabs count while the count of more rows goes on.
+/// Rows of each search in the quick count, which the tabs show until the count of more rows has ended.
 const COUNTED_AT_ONCE: u32 = 1_000;
 
 /// Counts of clients by filter.
@@ -89,7 +89,7 @@ pub async fn tabs(view: &View, mut searches: Vec<SearchRequest>) -> Markup {
     }
 }
 
-/// How many clients match, of a bounded part of the list: of less than that while nobody has counted it.
+/// How many clients match, of a bounded part of the list. A quick count of a smaller part stands in until that is counted.
 async fn count(view: &View, searches: Vec<SearchRequest>) -> Option<ClientCounts> {
     let searches = Arc::new(searches);
     let (key, engine, counted) = (format!("{searches:?}"), view.engine.clone(), searches.clone());
