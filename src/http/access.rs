@@ -15,6 +15,8 @@ use super::json_body::AtMost;
 use super::params::{Params, RawPath, RawQuery, client_key};
 use super::{Api, ApiError, Principal, json_body, schema};
 use crate::domain::access::Decision;
+use crate::domain::action::ActionError;
+use crate::domain::id::{IdError, clip};
 use crate::domain::{ClientKey, Event};
 use crate::engine::{Engine, Question, Resource};
 
@@ -44,6 +46,22 @@ pub struct AccessQuestion {
     #[schema(value_type = Option<schema::Moment>)]
     at: Option<String>,
 }
+
+/// Why a question cannot be answered.
+#[derive(Debug, thiserror::Error)]
+enum QuestionError {
+    #[error(transparent)]
+    Client(#[from] IdError),
+    #[error(transparent)]
+    Action(#[from] ActionError),
+    #[error(transparent)]
+    Moment(#[from] MomentError),
+}
+
+/// Text that is not a moment.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid value \"{}\": expected an RFC 3339 time such as 2026-03-01T12:00:00Z", clip(.0))]
+pub(super) struct MomentError(String);
 
 /// Access decisions, in the order of the questions.
 #[derive(Serialize, ToSchema)]
@@ -121,7 +139,7 @@ pub(super) async fn decide(
     let engine = api.engine()?;
     let questions = (1..).zip(&asked.questions.0).map(|(number, question)| {
         let of_question =
-            |reason: String| ApiError::parameter("questions", format!("question {number}: {reason}"));
+            |reason: QuestionError| ApiError::parameter("questions", format!("question {number}: {reason}"));
         question.read(&engine).map_err(of_question)
     });
     let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
@@ -134,23 +152,20 @@ pub(super) async fn decide(
 }
 
 impl AccessQuestion {
-    fn read(&self, engine: &Engine) -> Result<Question, String> {
-        let key = ClientKey::new(&self.partner, &self.client).map_err(|error| error.to_string())?;
+    fn read(&self, engine: &Engine) -> Result<Question, QuestionError> {
+        let key = ClientKey::new(&self.partner, &self.client)?;
         let action = self.action.as_deref().map(|name| engine.action(name));
         Ok(Question {
             resource: Resource::Client(key),
-            action: action.transpose().map_err(|error| error.to_string())?,
+            action: action.transpose()?,
             at: self.at.as_deref().map(moment).transpose()?,
         })
     }
 }
 
 /// A moment in RFC 3339, truncated to the resolution of stored times.
-pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, MomentError> {
     DateTime::parse_from_rfc3339(text)
         .map(|moment| Event::truncate(moment.to_utc()))
-        .map_err(|_| {
-            let given = crate::domain::id::clip(text);
-            format!("invalid value \"{given}\": expected an RFC 3339 time such as 2026-03-01T12:00:00Z")
-        })
+        .map_err(|_| MomentError(text.to_owned()))
 }
