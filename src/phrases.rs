@@ -24,12 +24,15 @@ pub fn sentence(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Up to this distance, a moment is now.
+const A_MOMENT: TimeDelta = TimeDelta::seconds(45);
+
 /// The distance between two moments: "3 min ago", "in 4 days".
 #[must_use]
 pub fn distance(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     let ahead = at > now;
     let span = if ahead { at - now } else { now - at };
-    if span < TimeDelta::seconds(45) {
+    if span < A_MOMENT {
         return if ahead {
             "in a moment".into()
         } else {
@@ -44,10 +47,17 @@ pub fn distance(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     }
 }
 
-/// A length of time, rounded: `42 s`, `5 min`, `3 h`, `12 days`.
+/// How long ago something happened. It may have happened since `now` was read, or a clock may be a little ahead: that is "just now".
+#[must_use]
+pub fn ago(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    let is_just_ahead = at > now && at - now < A_MOMENT;
+    distance(now, if is_just_ahead { now } else { at })
+}
+
+/// A length of time, rounded: `42 s`, `5 min`, `3 h`, `12 days`. A negative one, as between two clocks, is `0 s`.
 #[must_use]
 pub fn duration(span: TimeDelta) -> String {
-    let seconds = span.num_seconds();
+    let seconds = span.num_seconds().max(0);
     let (number, unit) = match seconds {
         ..90 => (seconds, "s"),
         90..5_400 => ((seconds + 30) / 60, "min"),
@@ -112,6 +122,27 @@ mod tests {
             ("2026-03-31T12:00:00Z", "in 30 days"),
         ] {
             assert_eq!(distance(now, at.parse().unwrap()), text, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_never_negative() {
+        for (seconds, text) in [(-1, "0 s"), (0, "0 s"), (42, "42 s"), (300, "5 min")] {
+            assert_eq!(duration(TimeDelta::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn what_happened_is_never_ahead_by_a_moment() {
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        for (at, text) in [
+            ("2026-03-01T12:00:01Z", "just now"),
+            ("2026-03-01T11:59:59Z", "just now"),
+            ("2026-03-01T11:57:00Z", "3 min ago"),
+            // A clock is wrong.
+            ("2026-03-01T12:30:00Z", "in 30 min"),
+        ] {
+            assert_eq!(ago(now, at.parse().unwrap()), text, "{at}");
         }
     }
 }

@@ -91,7 +91,7 @@ fn table(view: &View, entries: &[AuditRecord]) -> Markup {
             thead { tr { th { "When" } th { "Who" } th { "What" } th { "To what" } th { "Why" } } }
             tbody { @for AuditRecord { entry, .. } in entries {
                 tr data-row {
-                    th scope="row" data-label="When" { (ui::moment_and_distance(view.now, entry.at)) }
+                    th scope="row" data-label="When" { (ui::moment_and_ago(view.now, entry.at)) }
                     td data-label="Who" { a href=(view.with(&[("by", Some(&entry.who)), ("before", None)])) { (entry.who) } " " span.muted { (entry.how.as_str()) } }
                     td data-label="What" { code { (entry.action) } (details(entry)) }
                     td data-label="To what" { (target(entry)) }

@@ -161,7 +161,7 @@ fn groups_card(view: &View, groups: &[DeadLetterGroup]) -> Markup {
                         td data-label="Source" { (source(group.key.source.as_deref())) }
                         td data-label="Origin" { span.id { (ui::breakable(&group.key.origin)) } }
                         td.num data-label="Number" { (number(group.count)) }
-                        td data-label="Last seen" { (ui::moment_and_distance(view.now, group.last_seen)) }
+                        td data-label="Last seen" { (ui::moment_and_ago(view.now, group.last_seen)) }
                     }
                 } }
             } }
@@ -187,8 +187,8 @@ fn group_card(view: &View, group: &DeadLetterGroup) -> Markup {
                 dt { "Source" } dd { (source(group.key.source.as_deref())) }
                 dt { "Origin" } dd.id { (ui::breakable(&group.key.origin)) }
                 dt { "Open" } dd { (number(group.count)) }
-                dt { "First seen" } dd { (ui::moment_and_distance(view.now, group.first_seen)) }
-                dt { "Last seen" } dd { (ui::moment_and_distance(view.now, group.last_seen)) }
+                dt { "First seen" } dd { (ui::moment_and_ago(view.now, group.first_seen)) }
+                dt { "Last seen" } dd { (ui::moment_and_ago(view.now, group.last_seen)) }
             }
             (super::actions::group_buttons(view, group))
         },
@@ -207,7 +207,7 @@ fn table(view: &View, letters: &[DeadLetterSummary]) -> Markup {
                     td data-label="Origin" { span.id { (ui::breakable(&letter.origin)) } }
                     td data-label="State" { (chip(letter.status.as_str())) }
                     td.num data-label="Times" { (number(letter.times_seen)) }
-                    td data-label="Last seen" { (ui::moment_and_distance(view.now, letter.last_seen_at)) }
+                    td data-label="Last seen" { (ui::moment_and_ago(view.now, letter.last_seen_at)) }
                 }
             } }
         } }
@@ -241,7 +241,7 @@ pub async fn show(path: RawPath<String>, view: View) -> Result<Response, PageErr
 }
 
 fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
-    let when = |at| ui::moment_and_distance(view.now, at);
+    let when = |at| ui::moment_and_ago(view.now, at);
     let letter = &record.dead_letter;
     ui::card(
         "Details",
@@ -254,7 +254,7 @@ fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
                 dt { "First seen" } dd { (when(record.first_seen_at)) }
                 dt { "Last seen" } dd { (when(record.last_seen_at)) }
                 dt { "Times seen" } dd { (number(record.times_seen)) }
-                @if let Some(at) = letter.retry_at.filter(|_| record.status == DeadLetterStatus::Open) { dt { "Next redrive" } dd { (when(at)) ", automatic" } }
+                @if let Some(at) = letter.retry_at.filter(|_| record.status == DeadLetterStatus::Open) { dt { "Next redrive" } dd { (ui::moment_and_distance(view.now, at)) ", automatic" } }
                 @if let Some(at) = record.redriven_at { dt { "Last redrive" } dd { (when(at)) @if let Some(outcome) = &record.redrive_outcome { ": " (outcome) } } }
                 @if let Some(at) = record.resolved_at { dt { "Resolved" } dd { (when(at)) } }
             }

@@ -278,7 +278,7 @@ fn workers_card(view: &View, summary: &Summary) -> Markup {
                             td data-label="State" { (worker_chip(worker)) " " (super::actions::worker_button(view, worker)) }
                             td data-label="Version" { (worker.version) }
                             td data-label="Up since" { (ui::moment(worker.started_at)) }
-                            td data-label="Last seen" { (ui::moment_and_distance(summary.now, worker.seen_at)) }
+                            td data-label="Last seen" { (ui::moment_and_ago(summary.now, worker.seen_at)) }
                             td.wrap data-label="Lanes" { (listed(&worker.lanes)) }
                             td data-label="Leads" { (listed(&worker.leads())) }
                         }
@@ -319,7 +319,7 @@ fn flow_card(summary: &Summary) -> Markup {
                     dt.id { (ui::breakable(&source.source)) }
                     dd {
                         (super::sources::heard(source))
-                        @if let Some(at) = source.last_heard { " " span.muted { (ui::distance(summary.now, at)) } }
+                        @if let Some(at) = source.last_heard { " " span.muted { (ui::ago(summary.now, at)) } }
                     }
                 }
                 @for lane in &summary.lanes {

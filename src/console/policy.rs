@@ -94,9 +94,9 @@ fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -
         .find(|entry| entry.details.get("from").and_then(|given| given.as_str()) == Some(from.as_str()));
     html! {
         p.muted { @match entry {
-            Some(entry) if entry.how == AuditHow::Settings => { "Recorded " (ui::moment_and_distance(view.now, entry.at)) " by a worker that started with changed settings." },
+            Some(entry) if entry.how == AuditHow::Settings => { "Recorded " (ui::moment_and_ago(view.now, entry.at)) " by a worker that started with changed settings." },
             Some(entry) => {
-                "Applied by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_distance(view.now, entry.at))
+                "Applied by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_ago(view.now, entry.at))
                 @if let Some(reason) = &entry.reason { ": “" (reason) "”" }
             },
             None => { "The audit log has no entry for it." },

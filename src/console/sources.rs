@@ -59,7 +59,7 @@ fn sources(summary: &Summary) -> Markup {
                         tr data-row {
                             th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
                             td data-label="State" { (heard(source)) @if let Some(since) = source.silent_since { " " span.muted { "since " (ui::spelled(since)) } } }
-                            td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_distance(summary.now, at)) }, None => { span.muted { "never" } } } }
+                            td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_ago(summary.now, at)) }, None => { span.muted { "never" } } } }
                             td.num data-label="Events an hour" { (number(source.events_per_hour)) }
                             td data-label="Expected every" { (interval(source.every_seconds)) }
                         }
@@ -102,7 +102,7 @@ pub fn low_watermark(summary: &Summary) -> Markup {
     let is_late = low.until.is_none_or(|at| summary.now - at > LATE);
     html! {
         @match low.until {
-            Some(at) => { (ui::moment_and_distance(summary.now, at)) },
+            Some(at) => { (ui::moment_and_ago(summary.now, at)) },
             None => { "not known yet" },
         }
         @if let Some(behind) = low.behind.as_ref().filter(|_| is_late) { div.muted { (ui::prose(&sentence(&behind.to_string()))) } }
@@ -143,7 +143,7 @@ fn counted_by(summary: &Summary) -> String {
     match summary.depths.values().map(|depth| depth.counted_at).min() {
         Some(at) => format!(
             "RabbitMQ reported the waiting messages {}",
-            ui::distance(summary.now, at)
+            ui::ago(summary.now, at)
         ),
         None => "the waiting messages are unknown: this worker is not connected to RabbitMQ".into(),
     }
@@ -157,7 +157,7 @@ fn outbox(view: &View, summary: &Summary) -> Markup {
                 None => { p { "No broker is configured. Subscribers read changes over HTTP, at " code { "GET /v1/changes" } "." } },
                 Some(relay) => { dl {
                     dt { "Not published" } dd data-live="backlog" { (number(relay.changes)) }
-                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "none: all changes are published" } } }
+                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_ago(view.now, at)) }, None => { "none: all changes are published" } } }
                 } },
             }
         },
@@ -223,7 +223,7 @@ fn changes<'l>(
             thead { tr { th { "Recorded" } th { "Client" } th { "Change" } th { "From" } th { "To" } th { (reason) } } }
             tbody { @for line in lines {
                 tr data-row {
-                    td data-label="Recorded" { @match DateTime::parse_from_rfc3339(&line.recorded) { Ok(at) => { (ui::moment_and_distance(view.now, at.to_utc())) }, Err(_) => { (line.recorded) } } }
+                    td data-label="Recorded" { @match DateTime::parse_from_rfc3339(&line.recorded) { Ok(at) => { (ui::moment_and_ago(view.now, at.to_utc())) }, Err(_) => { (line.recorded) } } }
                     th scope="row" data-label="Client" { (ui::client_link(&line.subject)) }
                     td data-label="Change" { code { (line.kind) } @if let Some(id) = &line.id { " " span.id { (ui::breakable(id)) } } @if line.correction { " " (chip_of(Tone::Neutral, "correction")) } }
                     td data-label="From" { (line.from.as_deref().map(readable).unwrap_or_default()) }

@@ -97,14 +97,13 @@ fn paused_by(state: &SweepState, halt: &Halt, pauses: &[AuditRecord]) -> Option<
 }
 
 fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
-    let when = |at| ui::moment_and_distance(view.now, at);
     html! {
         section.card id=(state.sweep) {
             header { h2 { (title(state.sweep.as_str())) } (sweep_chip(state)) }
             p.muted { (purpose(state.sweep)) }
             @for halt in &state.halts {
                 (ui::note(if halt.kind == HaltKind::Tripped { Tone::Bad } else { Tone::Attention }, &html! {
-                    p { b { @if halt.kind == HaltKind::Tripped { "The breaker stopped it" } @else { "Paused" } } " " (when(halt.at))
+                    p { b { @if halt.kind == HaltKind::Tripped { "The breaker stopped it" } @else { "Paused" } } " " (ui::moment_and_ago(view.now, halt.at))
                         @if let Some(who) = paused_by(state, halt, pauses) { " by " b { (who) } ". " a href="/audit?action=sweep" { "Audit log" } } }
                     p { (ui::prose(&halt.why)) }
                 }))
@@ -112,9 +111,9 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
             @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (ui::prose(&held_back.to_string())) } })) }
             dl {
                 dt { "Cron (UTC)" } dd { code { (state.cron) } }
-                dt { "Next" } dd { @match state.next_run() { Some(at) => { (when(at)) }, None => { "only by hand" } } }
+                dt { "Next" } dd { @match state.next_run() { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "only by hand" } } }
                 dt { "Last run" } dd { @match &state.last_run {
-                    Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (when(run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
+                    Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (ui::moment_and_ago(view.now, run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
                     None => { "none yet" },
                 } }
                 dt { "Swept up to" } dd { (ui::optional_moment(state.last_done.as_ref().and_then(|run| run.upto))) }
@@ -130,7 +129,7 @@ fn runs_table(view: &View, runs: &[SweepRun]) -> Markup {
             thead { tr { th { "Started" } th { "Sweep" } th { "State" } th.num { "Clients examined" } th.num { "Clients changed" } th.num { "Changes" } th { "Worker" } } }
             tbody { @for run in runs {
                 tr data-row {
-                    th scope="row" data-label="Started" { a href={ "/sweeps/runs/" (run.id) } { (ui::moment(run.started_at)) } " " span.muted { (ui::distance(view.now, run.started_at)) } }
+                    th scope="row" data-label="Started" { a href={ "/sweeps/runs/" (run.id) } { (ui::moment(run.started_at)) } " " span.muted { (ui::ago(view.now, run.started_at)) } }
                     td data-label="Sweep" { (title(run.sweep.as_str())) }
                     td data-label="State" { (chip(run.status.as_str())) }
                     td.num data-label="Clients examined" { (number(run.counts.examined)) }
@@ -192,7 +191,7 @@ fn run_card(view: &View, run: &SweepRun) -> Markup {
             dl {
                 dt { "State" } dd { (chip(run.status.as_str())) @if let Some(error) = &run.error { " " (ui::prose(error)) } }
                 dt { "Scheduled for" } dd { (ui::moment(run.scheduled_at)) }
-                dt { "Started" } dd { (ui::moment_and_distance(view.now, run.started_at)) " by " span.id { (ui::breakable(&run.worker)) } }
+                dt { "Started" } dd { (ui::moment_and_ago(view.now, run.started_at)) " by " span.id { (ui::breakable(&run.worker)) } }
                 @if let Some(took) = took { dt { "Took" } dd { @if took.num_seconds() < 1 { "less than a second" } @else { (ui::duration(took)) } } }
                 dt { "Swept up to" } dd { (ui::optional_moment(run.upto)) }
                 dt { "Clients" } dd { (number(run.counts.examined)) " examined, " (number(run.counts.changed)) " changed" @if run.counts.failed > 0 { ", " (number(run.counts.failed)) " failed" } }

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
 use crate::domain::ClientKey;
-pub use crate::phrases::{counted, counted_as, distance, duration, number, sentence, title, words};
+pub use crate::phrases::{ago, counted, counted_as, distance, duration, number, sentence, title, words};
 pub use crate::tone::{Tone, tone};
 
 /// Up to this length, an id stays in one line.
@@ -46,6 +46,11 @@ pub fn full_moment(at: DateTime<Utc>) -> Markup {
 /// A moment, and how far away it is.
 pub fn moment_and_distance(now: DateTime<Utc>, at: DateTime<Utc>) -> Markup {
     html! { (moment(at)) " " span.muted.whole { (distance(now, at)) } }
+}
+
+/// A moment at which something happened, and how long ago.
+pub fn moment_and_ago(now: DateTime<Utc>, at: DateTime<Utc>) -> Markup {
+    html! { (moment(at)) " " span.muted.whole { (ago(now, at)) } }
 }
 
 /// A difference with its sign; nothing for zero.

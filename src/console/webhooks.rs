@@ -32,7 +32,7 @@ pub async fn list(view: View) -> Result<Response, PageError> {
 }
 
 fn card(view: &View, endpoint: &EndpointView) -> Markup {
-    let when = |at| ui::moment_and_distance(view.now, at);
+    let when = |at| ui::moment_and_ago(view.now, at);
     html! {
         section.card id=(endpoint.name) {
             header { h2 { (endpoint.name) } (state(endpoint)) }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::overview::Overview;
 use super::{EndpointView, HeldBack, SweepState, WorkerStatus};
 use crate::domain::Sweep;
-use crate::phrases::{self, distance, duration, title, words};
+use crate::phrases::{self, ago, duration, title, words};
 use crate::store::{EndpointStatus, Halt, HaltKind, RunStatus};
 use crate::tone::Tone;
 
@@ -92,11 +92,7 @@ impl Overview {
             if let Some(since) = source.silent_since {
                 add(
                     Tone::Bad,
-                    format!(
-                        "{} is silent, last heard {}",
-                        source.source,
-                        distance(self.now, since)
-                    ),
+                    format!("{} is silent, last heard {}", source.source, ago(self.now, since)),
                     "Timers that came due since then wait. Check the app and its connection to the broker.",
                 );
             }
@@ -120,7 +116,7 @@ impl Overview {
                 format!(
                     "{} not published, the oldest from {}",
                     counted(relay.changes, "change"),
-                    distance(self.now, oldest)
+                    ago(self.now, oldest)
                 ),
                 "Subscribers have not received them yet. Check the connection to the broker.",
             );
@@ -204,7 +200,7 @@ fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
                 format!(
                     "Worker {} was last seen {}",
                     worker.name,
-                    distance(now, worker.seen_at)
+                    ago(now, worker.seen_at)
                 ),
                 format!(
                     "It ended without stopping, or cannot reach the store: see its log on {}. {others}",
@@ -306,7 +302,7 @@ fn of_hold(held_back: &HeldBack) -> &'static str {
 }
 
 fn of_halt(name: &str, halt: &Halt, now: DateTime<Utc>) -> Issue {
-    let since = distance(now, halt.at);
+    let since = ago(now, halt.at);
     let (tone, what, then) = match halt.kind {
         HaltKind::Tripped => (
             Tone::Bad,

@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::screen::{Palette, muted};
 use crate::engine::{Overview, RefusalCounts, SourceStatus, SweepState};
 use crate::escape::visible;
-use crate::phrases::{distance, duration, number, title, words};
+use crate::phrases::{ago, distance, duration, number, title, words};
 use crate::store::LaneProgress;
 use crate::tone::{Tone, tone};
 
@@ -145,7 +145,7 @@ fn lane(figures: &Figures, lane: &LaneProgress) -> Vec<Cell> {
 }
 
 fn source(palette: Palette, now: DateTime<Utc>, source: &SourceStatus) -> Vec<Cell> {
-    let heard = source.last_heard.map(|at| distance(now, at));
+    let heard = source.last_heard.map(|at| ago(now, at));
     let state = if source.silent_since.is_some() {
         let heard = heard.map_or_else(|| "silent".to_owned(), |heard| format!("silent, {heard}"));
         (heard, palette.of(Tone::Bad))
@@ -182,7 +182,7 @@ fn sweep(palette: Palette, now: DateTime<Utc>, state: &SweepState) -> Vec<Cell> 
     vec![
         plain(title(state.sweep.as_str())),
         (words(status), style),
-        plain(run.map_or_else(|| "-".to_owned(), |run| distance(now, run.started_at))),
+        plain(run.map_or_else(|| "-".to_owned(), |run| ago(now, run.started_at))),
         plain(run.map_or_else(|| "-".to_owned(), |run| number(run.counts.changed))),
         plain(
             state

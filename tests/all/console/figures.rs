@@ -78,10 +78,27 @@ async fn lanes_show_how_many_messages_wait_and_who_says_so() {
         text.contains("RabbitMQ reported the waiting messages 3 min ago"),
         "{text}"
     );
+    let overview = page(&site, "/").await;
     assert!(
-        page(&site, "/")
-            .await
-            .contains("1\u{202f}234\u{a0}messages waiting"),
+        overview.contains("1\u{202f}234\u{a0}messages waiting"),
+        "{overview}"
+    );
+}
+
+/// RabbitMQ may report the messages after the page has read the time.
+#[tokio::test]
+async fn what_was_reported_just_after_the_page_was_begun_is_not_to_come() {
+    let site = Site::start(noon(), &[]).await;
+    let lanes = ["tenure.events.0".to_owned()];
+    let set = site.engine.store().set_lanes(&lanes, noon());
+    set.await.expect("lanes");
+    site.clock.set(noon() + TimeDelta::seconds(2));
+    site.engine
+        .note_depths([("tenure.events.0".to_owned(), 7)].into());
+    site.clock.set(noon());
+    let text = page(&site, "/sources").await;
+    assert!(
+        text.contains("RabbitMQ reported the waiting messages just now"),
         "{text}"
     );
 }
