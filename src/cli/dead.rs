@@ -10,7 +10,7 @@ use serde_json::json;
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
-use crate::engine::{DeadLetterDetails, DeadLetterView, Outcome, Redrive};
+use crate::engine::{DeadLetterDetails, DeadLetterView, Discard, Outcome, Redrive};
 use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary, Store};
 
 #[derive(Debug, Subcommand)]
@@ -239,14 +239,10 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     let authority = context.asked_authority();
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
-        let found = engine.operator(&authority).discard_dead_letter(id).await?;
-        failed |= !found;
-        let (outcome, reason) = if found {
-            ("discarded", "")
-        } else {
-            ("unknown", "no such dead letter")
-        };
-        print_outcome(context, id, outcome, reason)?;
+        let discarded = engine.operator(&authority).discard_dead_letter(id).await?;
+        failed |= matches!(discarded, Discard::Unknown | Discard::Redriven(_));
+        let (outcome, reason) = discarded.refusal().unwrap_or(("discarded", String::new()));
+        print_outcome(context, id, outcome, &reason)?;
     }
     Ok(if failed {
         ExitCode::FAILURE

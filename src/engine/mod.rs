@@ -102,7 +102,7 @@ pub use prune::PruneReport;
 pub use queue_depths::QueueDepth;
 pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
-pub use redrive::{Redrive, is_still_dead};
+pub use redrive::{Discard, Redrive, Redriven, is_still_dead};
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sources::{SilentSource, SourceStatus, interval};
 pub use statements::{

@@ -9,14 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::policy::APPLY;
 use super::{
-    Adoption, AdoptionMode, CloseRequest, Engine, PruneReport, Rebuilt, Redrive, Scope, StatementError,
-    SweepMode, SweepOptions, SweepReport,
+    Adoption, AdoptionMode, CloseRequest, Discard, Engine, PruneReport, Rebuilt, Redrive, Scope,
+    StatementError, SweepMode, SweepOptions, SweepReport,
 };
 use crate::config::RetentionSettings;
 use crate::domain::{ClientKey, Entry, Event, Policy, Sweep};
 use crate::store::{
-    AuditEntry, AuditFilter, AuditHow, AuditRecord, Closing, DeadLetterStatus, Halt, HaltKind,
-    OperatorAction, StoreError,
+    AuditEntry, AuditFilter, AuditHow, AuditRecord, Closing, Halt, HaltKind, OperatorAction, StoreError,
 };
 use crate::wire::Decoder;
 
@@ -219,18 +218,22 @@ impl Operator<'_> {
             .await
     }
 
-    /// Discards a dead letter. False: there is no such dead letter.
+    /// Discards a dead letter, unless it is resolved already.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn discard_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
+    pub async fn discard_dead_letter(&self, id: i64) -> Result<Discard, StoreError> {
         let entry = self.entry("dead_letter.discard", Some(id.to_string()), Value::Null);
-        let action = OperatorAction::ResolveDeadLetter {
-            id,
-            status: DeadLetterStatus::Discarded,
-            at: entry.at,
-        };
-        self.act(action, &entry).await
+        let action = OperatorAction::DiscardDeadLetter { id, at: entry.at };
+        loop {
+            if self.act(action.clone(), &entry).await? {
+                return Ok(Discard::Now);
+            }
+            // None: it was open again by the time that it was read.
+            if let Some(resolved) = self.engine.resolution(id).await? {
+                return Ok(resolved);
+            }
+        }
     }
 
     /// Removes all lanes: timers no longer wait for events from the broker.

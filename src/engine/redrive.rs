@@ -1,12 +1,13 @@
 //! Redrives a dead letter: decodes it again and ingests its events, when a person asks for it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Engine, Incoming, Outcome};
 use crate::domain::time::rfc3339;
-use crate::store::{AuditEntry, DeadLetterStatus, StoreError};
+use crate::store::{AuditEntry, DeadLetterRecord, DeadLetterStatus, StoreError};
 use crate::wire::{Decoder, Pairs};
 
 /// How long a claim on a dead letter lasts if its owner dies.
@@ -17,8 +18,8 @@ pub(super) const CLAIM: TimeDelta = TimeDelta::minutes(1);
 pub enum Redrive {
     /// There is no such dead letter.
     Unknown,
-    /// It was redriven before, with this outcome.
-    Done(String),
+    /// It was redriven before.
+    Done(Redriven),
     /// Another process redrives it at this moment.
     Claimed,
     /// Somebody discarded it while another process redrives it.
@@ -36,7 +37,7 @@ impl Redrive {
         let (word, why) = match self {
             Self::Now(_) => return None,
             Self::Unknown => ("unknown", "no such dead letter"),
-            Self::Done(outcome) => return Some(("redriven", format!("earlier, with the outcome {outcome}"))),
+            Self::Done(redriven) => return Some(("redriven", redriven.to_string())),
             Self::Claimed => (
                 "in progress",
                 "another process is redriving it; look again in a minute, and retry if it is still open",
@@ -48,6 +49,60 @@ impl Redrive {
             Self::Truncated => ("dead", TRUNCATED),
         };
         Some((word, why.to_owned()))
+    }
+}
+
+/// How a dead letter was resolved by a redrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redriven {
+    /// In words.
+    pub outcome: String,
+    /// None: an earlier version did not store it.
+    pub at: Option<DateTime<Utc>>,
+}
+
+impl Redriven {
+    fn of(record: DeadLetterRecord) -> Self {
+        Self {
+            outcome: record.redrive_outcome.unwrap_or_default(),
+            at: record.resolved_at,
+        }
+    }
+}
+
+impl fmt::Display for Redriven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "at {}, with the outcome {}", rfc3339(at), self.outcome),
+            None => write!(f, "earlier, with the outcome {}", self.outcome),
+        }
+    }
+}
+
+/// The result of discarding a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// There is no such dead letter.
+    Unknown,
+    /// It was open, and is discarded now.
+    Now,
+    /// It was redriven before, and stays so.
+    Redriven(Redriven),
+    /// It was discarded before, at this moment.
+    Discarded(Option<DateTime<Utc>>),
+}
+
+impl Discard {
+    /// Why it was not discarded now, in one word, and in words. None: it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Now => None,
+            Self::Unknown => Some(("unknown", "no such dead letter".to_owned())),
+            Self::Redriven(redriven) => Some(("redriven", redriven.to_string())),
+            Self::Discarded(Some(at)) => Some(("discarded", format!("before, at {}", rfc3339(*at)))),
+            Self::Discarded(None) => Some(("discarded", "before".to_owned())),
+        }
     }
 }
 
@@ -110,13 +165,25 @@ impl Engine {
         Ok(Redrive::Now(outcomes))
     }
 
+    /// Why a dead letter cannot be discarded. None: it is open.
+    pub(super) async fn resolution(&self, id: i64) -> Result<Option<Discard>, StoreError> {
+        let Some(record) = self.store.dead_letter(id).await? else {
+            return Ok(Some(Discard::Unknown));
+        };
+        Ok(match record.status {
+            DeadLetterStatus::Open => None,
+            DeadLetterStatus::Redriven => Some(Discard::Redriven(Redriven::of(record))),
+            DeadLetterStatus::Discarded => Some(Discard::Discarded(record.resolved_at)),
+        })
+    }
+
     /// Why a dead letter cannot be claimed.
     async fn unclaimed(&self, id: i64) -> Result<Redrive, StoreError> {
         let Some(record) = self.store.dead_letter(id).await? else {
             return Ok(Redrive::Unknown);
         };
         Ok(match record.status {
-            DeadLetterStatus::Redriven => Redrive::Done(record.redrive_outcome.unwrap_or_default()),
+            DeadLetterStatus::Redriven => Redrive::Done(Redriven::of(record)),
             DeadLetterStatus::Open => Redrive::Claimed,
             DeadLetterStatus::Discarded => Redrive::Discarded,
         })

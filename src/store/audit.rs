@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::columns::{Moment, RowId, json, row, text};
-use super::dead_letters::DeadLetterStatus;
 use super::halts::{Halt, HaltKind};
 use super::policies::PolicyReplacement;
 use super::webhooks::{Endpoint, EndpointChange};
@@ -45,12 +44,8 @@ pub enum OperatorAction {
     ReplacePolicies(Vec<PolicyReplacement>),
     /// [`super::Lanes::set_lanes`].
     SetLanes { lanes: Vec<String>, at: DateTime<Utc> },
-    /// [`super::DeadLetters::resolve_dead_letter`].
-    ResolveDeadLetter {
-        id: i64,
-        status: DeadLetterStatus,
-        at: DateTime<Utc>,
-    },
+    /// [`super::DeadLetters::discard_dead_letter`].
+    DiscardDeadLetter { id: i64, at: DateTime<Utc> },
     /// [`super::Webhooks::add_endpoint`].
     AddEndpoint(Box<Endpoint>),
     /// [`super::Webhooks::change_endpoint`].

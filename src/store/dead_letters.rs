@@ -20,10 +20,8 @@ pub trait DeadLetters: Send + Sync + 'static {
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>>;
 
-    /// Sets the status of a dead letter: resolves it as redriven or discarded, or reopens it. False: no dead letter has
-    /// this id.
-    async fn resolve_dead_letter(&self, id: i64, status: DeadLetterStatus, at: DateTime<Utc>)
-    -> Result<bool>;
+    /// Discards an open dead letter. False: no dead letter has this id, or it is resolved, and its resolution stays.
+    async fn discard_dead_letter(&self, id: i64, at: DateTime<Utc>) -> Result<bool>;
 
     /// Claims a dead letter for a redrive, so that nobody else redrives it before `until`. None: no dead letter has
     /// this id, it is redriven already, or another claim holds it. A claim that ends later than twice the length of

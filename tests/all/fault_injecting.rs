@@ -13,14 +13,14 @@ use tenure::store::{
     AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditRecord, Batch, BatchLimits,
     BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter, ClientSearch,
     ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Connections, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    DeliveryProgress, Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets,
-    Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes,
-    ListPosition, Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement,
-    Published, Record, Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention,
-    RetentionTarget, RunCounts, RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, TraceHeaders, Transactions, Transfer, Unpublished,
-    Upkeep, Verification, Webhooks, WorkerRecord, Workers,
+    DeadLetterFilter, DeadLetterRecord, DeadLetterSummary, DeadLetters, DeadlineBackfill, DeliveryProgress,
+    Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
+    FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
+    Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement, Published, Record,
+    Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts,
+    RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored,
+    SweepRun, Sweeps, TraceHeaders, Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
+    WorkerRecord, Workers,
 };
 use tokio::sync::mpsc;
 
@@ -256,7 +256,7 @@ delegate! {
     DeadLetters {
         dead_letters(filter: &DeadLetterFilter, after: i64, limit: u32) -> Vec<DeadLetterSummary>;
         dead_letter(id: i64) -> Option<DeadLetterRecord>;
-        resolve_dead_letter(id: i64, status: DeadLetterStatus, at: DateTime<Utc>) -> bool;
+        discard_dead_letter(id: i64, at: DateTime<Utc>) -> bool;
         claim_dead_letter(id: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Option<DeadLetterRecord>;
         claim_deferred(now: DateTime<Utc>, until: DateTime<Utc>, limit: u32) -> Vec<DeadLetterRecord>;
         end_redrive(id: i64, failed: bool, redrive_outcome: &str, at: DateTime<Utc>) -> ();

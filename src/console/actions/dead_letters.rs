@@ -11,7 +11,7 @@ use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::ui::{self, counted, number};
 use crate::console::view::View;
-use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, NO_SOURCE, Redrive};
+use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, Discard, NO_SOURCE, Redrive};
 use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{DeadLetterRecord, DeadLetterStatus};
 
@@ -146,10 +146,15 @@ async fn redrive(
 /// Discards a dead letter. Returns what that did, for [`super::said`].
 async fn discard(view: &View, authority: &Authority, id: i64) -> Result<&'static str, PageError> {
     let authority = authority.clone();
-    let is_known = view
+    let discarded = view
         .run(move |engine| async move { engine.operator(&authority).discard_dead_letter(id).await })
         .await?;
-    Ok(if is_known { "discarded" } else { UNKNOWN })
+    Ok(match discarded {
+        Discard::Now => "discarded",
+        Discard::Unknown => UNKNOWN,
+        Discard::Redriven(_) => "discard-too-late",
+        Discard::Discarded(_) => "discarded-before",
+    })
 }
 
 fn group_of(reason: &str, source: &str, origin: &str) -> Result<DeadLetterGroupKey, ApiError> {

@@ -152,6 +152,8 @@ pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
         "dead-letter-unknown" => (Tone::Attention, format!("{} not found: removed meanwhile.", counted(count, "dead letter"))),
         "group-empty" => (Tone::Neutral, "The group has no open dead letter any more. Nothing was changed.".into()),
         "discarded" => (Tone::Good, format!("{} discarded.", counted(count, "dead letter"))),
+        "discarded-before" => (Tone::Neutral, format!("{} had been discarded before. The details say when.", counted(count, "dead letter"))),
+        "discard-too-late" => (Tone::Attention, format!("{} not discarded: redriven before. The details say when, and with which outcome.", counted(count, "dead letter"))),
         "closed" => (Tone::Good, format!("The month is closed, with {}.", counted(count, "client"))),
         "closing" => (Tone::Neutral, format!("The closing is in progress, with {} so far. Close the month again to continue.", counted(count, "client"))),
         "endpoint-paused" => (Tone::Good, "The endpoint is paused. Tenure sends it nothing until somebody resumes it.".into()),

@@ -75,9 +75,7 @@ async fn carry_out(connection: &mut PgConnection, action: &OperatorAction) -> Re
             lanes::set(connection, lanes, *at).await?;
             Ok(true)
         }
-        OperatorAction::ResolveDeadLetter { id, status, at } => {
-            dead_letters::resolve(connection, *id, *status, *at).await
-        }
+        OperatorAction::DiscardDeadLetter { id, at } => dead_letters::discard(connection, *id, *at).await,
         OperatorAction::AddEndpoint(endpoint) => webhooks::insert(connection, endpoint).await,
         OperatorAction::ChangeEndpoint {
             name,

@@ -57,13 +57,8 @@ impl DeadLetters for PostgresStore {
         .await
     }
 
-    async fn resolve_dead_letter(
-        &self,
-        id: i64,
-        status: DeadLetterStatus,
-        at: DateTime<Utc>,
-    ) -> Result<bool> {
-        self.in_time(resolve(&self.pool, id, status, at)).await
+    async fn discard_dead_letter(&self, id: i64, at: DateTime<Utc>) -> Result<bool> {
+        self.in_time(discard(&self.pool, id, at)).await
     }
 
     async fn claim_dead_letter(
@@ -216,23 +211,16 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// Sets the status of a dead letter. False: no dead letter has this id.
-pub(super) async fn resolve(
-    executor: impl PgExecutor<'_>,
-    id: i64,
-    status: DeadLetterStatus,
-    at: DateTime<Utc>,
-) -> Result<bool> {
-    let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
-    let marked = sqlx::query(
+/// Discards a dead letter. False: no open dead letter has this id.
+pub(super) async fn discard(executor: impl PgExecutor<'_>, id: i64, at: DateTime<Utc>) -> Result<bool> {
+    let discarded = sqlx::query(
         "update dead_letters
-         set status = $2, resolved_at = $3
-         where id = $1",
+         set status = 'discarded', resolved_at = $2
+         where id = $1 and status = 'open'",
     )
     .bind(id)
-    .bind(status.as_str())
-    .bind(resolved_at)
+    .bind(at)
     .execute(executor)
     .await?;
-    Ok(marked.rows_affected() > 0)
+    Ok(discarded.rows_affected() > 0)
 }

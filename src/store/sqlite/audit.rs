@@ -72,9 +72,7 @@ async fn carry_out(connection: &mut SqliteConnection, action: &OperatorAction) -
             lanes::set(connection, lanes, *at).await?;
             Ok(true)
         }
-        OperatorAction::ResolveDeadLetter { id, status, at } => {
-            dead_letters::resolve(connection, *id, *status, *at).await
-        }
+        OperatorAction::DiscardDeadLetter { id, at } => dead_letters::discard(connection, *id, *at).await,
         OperatorAction::AddEndpoint(endpoint) => webhooks::insert(connection, endpoint).await,
         OperatorAction::ChangeEndpoint {
             name,

@@ -91,7 +91,14 @@ fn a_discarded_dead_letter_stays_listed() {
         [json!({ "id": 2, "outcome": "discarded", "reason": "" })]
     );
     assert_eq!(of("open"), Vec::<String>::new());
-    assert_eq!(given.tenure.json(&["dead", "list"]).len(), 2);
+    let all = given.tenure.json(&["dead", "list"]);
+    assert_eq!(all.len(), 2);
+    let at = all[0]["resolved_at"].as_str().expect("a time");
+    assert_eq!(
+        given.tenure.ok(&["dead", "discard", "1"]),
+        format!("1: discarded: before, at {at}\n")
+    );
+    assert_eq!(given.tenure.json(&["dead", "list"]), all);
     assert_eq!(given.tenure.ok(&["dead", "redrive", "--all"]), "", "none is open");
 }
 
@@ -171,14 +178,19 @@ fn a_deferred_event_is_applied_once_the_clock_allows_it() {
         "New Mill"
     );
     assert_eq!(redriven[0]["redrive_outcome"], "applied");
-    assert_eq!(
-        patient.ok(&["dead", "redrive", "3"]),
-        "3: redriven: earlier, with the outcome applied\n"
-    );
+    let at = redriven[0]["resolved_at"].as_str().expect("a time");
+    let before = format!("3: redriven: at {at}, with the outcome applied");
+    assert_eq!(patient.ok(&["dead", "redrive", "3"]), format!("{before}\n"));
     let edited = patient.fed(&["dead", "redrive", "3", "--edited", "/dev/stdin"], "{}");
     assert_eq!(code(&edited), 1);
     assert_eq!(
         stdout(&edited),
-        "3: redriven: earlier, with the outcome applied; the edited message was not ingested\n"
+        format!("{before}; the edited message was not ingested\n")
+    );
+    let discarded = patient.call(&["dead", "discard", "3"]);
+    assert_eq!((code(&discarded), stdout(&discarded)), (1, format!("{before}\n")));
+    assert_eq!(
+        given.tenure.json(&["dead", "list", "--status", "redriven"]),
+        redriven
     );
 }

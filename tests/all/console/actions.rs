@@ -5,7 +5,6 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tenure::domain::Sweep;
 use tenure::engine::{FeedStart, SweepMode, SweepOptions};
-use tenure::store::DeadLetterStatus;
 use tenure::wire::{Decoder, Limits};
 
 use super::browser::Browser;
@@ -194,12 +193,49 @@ async fn a_redrive_that_does_nothing_says_why() {
     assert!(claimed.expect("a claim").is_some());
     submit("redrive").await;
     browser.expect("[role=status]", "another process").await;
-    let discarded = store
-        .resolve_dead_letter(2, DeadLetterStatus::Discarded, now)
-        .await;
+    let discarded = store.discard_dead_letter(2, now).await;
     assert!(discarded.expect("discarded"));
     submit("redrive").await;
     browser.expect("[role=status]", "discarded by somebody").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_was_resolved_is_not_discarded() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    let added = json!({
+        "specversion": "1.0", "id": "a", "source": "/space", "type": "client.added",
+        "subject": "acme/a", "time": "2026-03-01T11:00:00Z", "data": {"name": "A"},
+    });
+    for body in [added.to_string(), "no event".to_owned()] {
+        site.dead("amqp:tenure.dead", "given up", body.as_bytes(), &[])
+            .await;
+    }
+    // Each page was opened before the dead letter was resolved.
+    let discard = async || {
+        browser
+            .fill("form[action$=redrive] input[name=reason]", WHY)
+            .await;
+        browser.click("form[action$=redrive] button[formaction]").await;
+    };
+    browser.open(&site.url("/dead-letters/1")).await;
+    browser.expect("h1", "Dead letter 1").await;
+    let decoder = Decoder::new(Limits::default(), site.engine.now());
+    site.engine.redrive(1, &decoder).await.expect("redriven");
+    discard().await;
+    browser
+        .expect("[role=status]", "not discarded: redriven before")
+        .await;
+    browser.expect("dl", "redriven").await;
+    browser.open(&site.url("/dead-letters/2")).await;
+    browser.expect("h1", "Dead letter 2").await;
+    let now = site.engine.now();
+    let discarded = site.engine.store().discard_dead_letter(2, now).await;
+    assert!(discarded.expect("discarded"));
+    discard().await;
+    browser.expect("[role=status]", "had been discarded before").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

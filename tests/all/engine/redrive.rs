@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
-use tenure::engine::{Engine, Incoming, Outcome, Redrive};
-use tenure::store::{DeadLetter, DeadLetterFilter, DeadLetterStatus};
+use tenure::engine::{Authority, Discard, Engine, Incoming, Outcome, Redrive, Redriven};
+use tenure::store::{AuditFilter, AuditHow, DeadLetter, DeadLetterFilter, DeadLetterStatus};
 use tenure::wire::{Decoder, Limits};
 
 use super::setup::on_both_stores;
@@ -114,7 +114,7 @@ async fn a_dead_letter_that_is_still_dead_may_be_redriven_again(fresh: Fresh) {
     );
     fresh
         .store
-        .resolve_dead_letter(lines[1].id, DeadLetterStatus::Discarded, engine.now())
+        .discard_dead_letter(lines[1].id, engine.now())
         .await
         .expect("discarded");
     let redriven = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
@@ -124,7 +124,11 @@ async fn a_dead_letter_that_is_still_dead_may_be_redriven_again(fresh: Fresh) {
         "a discarded dead letter may be redriven"
     );
     let again = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
-    assert_eq!(again, Redrive::Done("applied".into()));
+    let redriven = Redriven {
+        outcome: "applied".into(),
+        at: Some(engine.now()),
+    };
+    assert_eq!(again, Redrive::Done(redriven));
 }
 
 async fn a_dead_letter_that_cannot_be_claimed_says_what_it_is(fresh: Fresh) {
@@ -143,18 +147,59 @@ async fn a_dead_letter_that_cannot_be_claimed_says_what_it_is(fresh: Fresh) {
         (redriven, word)
     };
     assert_eq!(said().await, (Redrive::Claimed, "in progress"));
-    let resolve = async |status| {
-        let resolved = fresh.store.resolve_dead_letter(id, status, now).await;
-        assert!(resolved.expect("resolved"));
-    };
-    resolve(DeadLetterStatus::Discarded).await;
+    let discarded = fresh.store.discard_dead_letter(id, now).await;
+    assert!(discarded.expect("discarded"));
     assert_eq!(said().await, (Redrive::Discarded, "discarded"));
-    resolve(DeadLetterStatus::Redriven).await;
-    assert_eq!(said().await, (Redrive::Done(String::new()), "redriven"));
+    let ended = fresh.store.end_redrive(id, false, "applied", now).await;
+    ended.expect("redriven");
+    let redriven = Redriven {
+        outcome: "applied".into(),
+        at: Some(now),
+    };
+    assert_eq!(said().await, (Redrive::Done(redriven), "redriven"));
+}
+
+async fn a_resolved_dead_letter_keeps_its_resolution(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    let dead_letters = vec![
+        Incoming::Dead(dead_letter(ADDED)),
+        Incoming::Dead(dead_letter("{")),
+    ];
+    engine.ingest(dead_letters).await.expect("ingested");
+    let decoder = Decoder::new(Limits::default(), engine.now());
+    let all = DeadLetterFilter::default();
+    let lines = fresh.store.dead_letters(&all, 0, 2).await.expect("a list");
+    let (first, second) = (lines[0].id, lines[1].id);
+    engine.redrive(first, &decoder).await.expect("redriven");
+    let ann = Authority {
+        who: "ann".into(),
+        how: AuditHow::Cli,
+        reason: None,
+        request_id: None,
+    };
+    let discard = async |id| {
+        let discarded = engine.operator(&ann).discard_dead_letter(id).await;
+        discarded.expect("an answer")
+    };
+    let at = Some(engine.now());
+    let redriven = Redriven {
+        outcome: "applied".into(),
+        at,
+    };
+    assert_eq!(discard(first).await, Discard::Redriven(redriven));
+    assert_eq!(discard(second).await, Discard::Now);
+    assert_eq!(discard(second).await, Discard::Discarded(at));
+    assert_eq!(discard(999_999).await, Discard::Unknown);
+    // Only what was done is in the audit log.
+    let entries = engine.audit_log(&AuditFilter::default(), i64::MAX, 9).await;
+    let entries = entries.expect("entries");
+    let actions: Vec<_> = entries.iter().map(|record| &*record.entry.action).collect();
+    assert_eq!(actions, ["dead_letter.discard"]);
 }
 
 on_both_stores!(
     concurrent_callers_redrive_a_dead_letter_once,
     a_dead_letter_that_is_still_dead_may_be_redriven_again,
     a_dead_letter_that_cannot_be_claimed_says_what_it_is,
+    a_resolved_dead_letter_keeps_its_resolution,
 );

@@ -7,7 +7,7 @@ use serde_json::json;
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::demo::{Arriving, Delivery, Shape, World};
 use tenure::domain::{ClientKey, Month, Policy, Sweep};
-use tenure::engine::{AdoptionMode, Authority, CloseRequest, Engine, Incoming, NOTICE, Outcome};
+use tenure::engine::{AdoptionMode, Authority, CloseRequest, Discard, Engine, Incoming, NOTICE, Outcome};
 use tenure::store::{AuditHow, Cursor, DeadLetterFilter, Store, Watermark};
 use tenure::wire::{Decoder, Limits};
 
@@ -308,7 +308,7 @@ impl Source {
         self.engine.redrive(ids[0], &decoder).await.expect("redriven");
         let ann = operator();
         let discarded = self.engine.operator(&ann).discard_dead_letter(ids[1]).await;
-        assert!(discarded.expect("discarded"));
+        assert_eq!(discarded.expect("discarded"), Discard::Now);
         let until = self.clock.now() + TimeDelta::minutes(1);
         let claimed = self
             .store

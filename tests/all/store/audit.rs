@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenure::domain::{Policy, Sweep};
 use tenure::store::{
-    AuditEntry, AuditFilter, AuditHow, BrowserSession, DeadLetterStatus, EndedSessions, EndpointChange,
-    EndpointStatus, FeedCursor, Halt, HaltKind, OperatorAction, RetentionTarget, Store,
+    AuditEntry, AuditFilter, AuditHow, BrowserSession, EndedSessions, EndpointChange, EndpointStatus,
+    FeedCursor, Halt, HaltKind, OperatorAction, RetentionTarget, Store,
 };
 
 use super::Fresh;
@@ -158,9 +158,8 @@ pub async fn an_action_and_its_entry_are_one_transaction(fresh: Fresh) {
     let lanes = vec!["q.0".to_owned()];
     assert!(act(OperatorAction::SetLanes { lanes, at: moment(3) }, "lanes").await);
     assert_eq!(store.lanes().await.unwrap().len(), 1);
-    let discard = OperatorAction::ResolveDeadLetter {
+    let discard = OperatorAction::DiscardDeadLetter {
         id: 77,
-        status: DeadLetterStatus::Discarded,
         at: moment(4),
     };
     assert!(!act(discard, "discard").await, "there is none");

@@ -106,18 +106,12 @@ pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
     let dead_letters = all(store).await;
-    let mark = |id, status| store.resolve_dead_letter(id, status, moment(5));
-    assert!(
-        mark(dead_letters[0].id, DeadLetterStatus::Redriven)
-            .await
-            .unwrap()
-    );
-    assert!(
-        mark(dead_letters[1].id, DeadLetterStatus::Discarded)
-            .await
-            .unwrap()
-    );
-    assert!(!mark(999_999, DeadLetterStatus::Redriven).await.unwrap());
+    let (first, second) = (dead_letters[0].id, dead_letters[1].id);
+    store
+        .end_redrive(first, false, "applied", moment(5))
+        .await
+        .unwrap();
+    assert!(store.discard_dead_letter(second, moment(5)).await.unwrap());
     let settled = store.dead_letter(dead_letters[0].id).await.unwrap().unwrap();
     assert_eq!(
         (settled.status, settled.resolved_at),
@@ -134,9 +128,37 @@ pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
         (dead_letters[1].status, dead_letters[1].resolved_at),
         (DeadLetterStatus::Discarded, Some(moment(5)))
     );
-    assert!(mark(dead_letters[1].id, DeadLetterStatus::Open).await.unwrap());
-    let open = store.dead_letter(dead_letters[1].id).await.unwrap().unwrap();
-    assert_eq!((open.status, open.resolved_at), (DeadLetterStatus::Open, None));
+    assert!(
+        store.discard_dead_letter(first, moment(7)).await.unwrap(),
+        "it is open again"
+    );
+}
+
+pub async fn only_an_open_dead_letter_is_discarded(fresh: Fresh) {
+    let store = &*fresh.store;
+    receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
+    let dead_letters = all(store).await;
+    let (first, second) = (dead_letters[0].id, dead_letters[1].id);
+    store
+        .end_redrive(first, false, "applied", moment(5))
+        .await
+        .unwrap();
+    assert!(store.discard_dead_letter(second, moment(5)).await.unwrap());
+    for id in [first, second, 999_999] {
+        assert!(!store.discard_dead_letter(id, moment(6)).await.unwrap(), "{id}");
+    }
+    let resolved: Vec<_> = all(store)
+        .await
+        .into_iter()
+        .map(|record| (record.status, record.resolved_at))
+        .collect();
+    assert_eq!(
+        resolved,
+        [
+            (DeadLetterStatus::Redriven, Some(moment(5))),
+            (DeadLetterStatus::Discarded, Some(moment(5)))
+        ]
+    );
 }
 
 pub async fn dead_letters_are_listed_by_status(fresh: Fresh) {
@@ -151,7 +173,7 @@ pub async fn dead_letters_are_listed_by_status(fresh: Fresh) {
             .eq(&received)
     );
     store
-        .resolve_dead_letter(dead_letters[1].id, DeadLetterStatus::Discarded, moment(2))
+        .discard_dead_letter(dead_letters[1].id, moment(2))
         .await
         .unwrap();
     let listed = async |status, after, limit| -> Vec<u8> {

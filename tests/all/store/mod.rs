@@ -266,6 +266,7 @@ conformance! {
         a_dead_letter_is_read_back_as_written,
         a_redelivered_dead_letter_is_one_record,
         a_redriven_dead_letter_reopens_when_redelivered,
+        only_an_open_dead_letter_is_discarded,
         dead_letters_are_listed_by_status,
         a_body_that_is_too_long_is_stored_truncated,
         a_dead_letter_has_one_claim_at_a_time,

@@ -2,8 +2,8 @@
 
 use tenure::domain::{ClientKey, Sweep};
 use tenure::store::{
-    Access, AccessFilter, Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget,
-    RunEnd, RunStatus, Store,
+    Access, AccessFilter, Commit, Cursor, DeadLetter, DeadLetterFilter, RetentionTarget, RunEnd, RunStatus,
+    Store,
 };
 
 use super::Fresh;
@@ -42,15 +42,13 @@ pub async fn old_resolved_dead_letters_are_pruned_and_open_ones_stay(fresh: Fres
             .unwrap()
     };
     let ids: Vec<i64> = all().await.iter().map(|dead_letter| dead_letter.id).collect();
-    for (place, status) in [
-        (0, DeadLetterStatus::Redriven),
-        (1, DeadLetterStatus::Discarded),
-        (2, DeadLetterStatus::Redriven),
-        (3, DeadLetterStatus::Discarded),
-        (4, DeadLetterStatus::Redriven),
-    ] {
-        let at = moment(i64::try_from(place).unwrap() * 10);
-        assert!(store.resolve_dead_letter(ids[place], status, at).await.unwrap());
+    for (place, id) in (0..).zip(&ids[..5]) {
+        let at = moment(place * 10);
+        if place % 2 == 0 {
+            store.end_redrive(*id, false, "applied", at).await.unwrap();
+        } else {
+            assert!(store.discard_dead_letter(*id, at).await.unwrap());
+        }
     }
     assert_eq!(
         store
@@ -187,7 +185,7 @@ pub async fn two_workers_prune_each_row_once(fresh: Fresh) {
         .unwrap()
     {
         store
-            .resolve_dead_letter(dead_letter.id, DeadLetterStatus::Discarded, moment(1))
+            .discard_dead_letter(dead_letter.id, moment(1))
             .await
             .unwrap();
     }
