@@ -3,6 +3,7 @@
 //! A token for some partners sees and does only theirs. How a route holds to that is its [`Reach`]; where the path or the query
 //! names the partner, it is checked here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::RequestExt;
@@ -19,6 +20,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use super::principal::Principal;
 use super::{Api, ApiError};
 use crate::config::{Partners, Scope};
+
+/// The most partners that an error names.
+const MOST_NAMED: usize = 20;
 
 /// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +65,7 @@ impl Needs {
             Reach::Nobody | Reach::InHandler => Ok(()),
             Reach::All => principal.require_all_partners(),
             Reach::InPath => check_path(&principal, request).await,
-            Reach::InQuery => {
-                let only = partners.first().filter(|_| partners.len() == 1);
-                check_query(&principal, only.map(String::as_str), request)
-            }
+            Reach::InQuery => check_query(&principal, partners, request),
         }
     }
 }
@@ -80,8 +81,12 @@ async fn check_path(principal: &Principal, request: &mut Request) -> Result<(), 
     principal.require_partner(partner)
 }
 
-/// `only`: the partner that an absent parameter stands for.
-fn check_query(principal: &Principal, only: Option<&str>, request: &mut Request) -> Result<(), ApiError> {
+/// `partners`: those of the principal. If it is one, an absent parameter stands for it.
+fn check_query(
+    principal: &Principal,
+    partners: &BTreeSet<String>,
+    request: &mut Request,
+) -> Result<(), ApiError> {
     let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
         .map_err(|error| ApiError::parameter("query", error.body_text()))?;
     let mut is_named = false;
@@ -100,13 +105,28 @@ fn check_query(principal: &Principal, only: Option<&str>, request: &mut Request)
             principal.require_partner(partner)?;
             partner
         }
-        None => only.ok_or_else(|| {
-            let reason = "it is missing, and the token is for several partners; name one of them";
-            ApiError::parameter("partner", reason)
-        })?,
+        None => only(partners)?,
     };
     *request.uri_mut() = with_partner(request.uri(), partner)?;
     Ok(())
+}
+
+/// The only partner of a principal, or which of several to choose from.
+fn only(partners: &BTreeSet<String>) -> Result<&str, ApiError> {
+    let mut named = partners.iter().map(String::as_str);
+    if let (Some(only), None) = (named.next(), named.next()) {
+        return Ok(only);
+    }
+    let named: Vec<&str> = partners.iter().take(MOST_NAMED).map(String::as_str).collect();
+    let others = match partners.len() - named.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let reason = format!(
+        "it is missing, and the token is for several partners; name one of them: {}{others}",
+        named.join(", ")
+    );
+    Err(ApiError::parameter("partner", reason))
 }
 
 /// Adds the parameter to a URI. The characters of an id stand for themselves in a query.

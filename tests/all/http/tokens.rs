@@ -297,8 +297,23 @@ async fn a_stream_and_a_client_filter_hold_to_the_partner() {
 #[tokio::test]
 async fn a_token_of_several_partners_names_the_one_it_asks_about() {
     let server = start().await;
-    let (status, code) = server.code(TWO, Method::GET, "/v1/clients", None).await;
-    assert_eq!((status, code.as_str()), (400, "bad_parameter"));
+    for path in [
+        "/v1/clients",
+        "/v1/forecast",
+        "/v1/what-if",
+        "/v1/statements/2026-03",
+    ] {
+        let (status, code) = server.code(TWO, Method::GET, path, None).await;
+        assert_eq!((status, code.as_str()), (400, "bad_parameter"), "{path}");
+        let (_, body) = server.call(TWO, Method::GET, path, None).await;
+        assert!(
+            body.contains("name one of them: acme, branch\""),
+            "{path}: {body}"
+        );
+        let one = format!("{path}?partner=acme");
+        let (status, body) = server.call(TWO, Method::GET, &one, None).await;
+        assert_eq!(status, StatusCode::OK, "{one}: {body}");
+    }
     let (status, body) = server
         .call(TWO, Method::GET, "/v1/clients?partner=acme", None)
         .await;
