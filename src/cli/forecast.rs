@@ -41,6 +41,8 @@ struct Totals {
     until: DateTime<Utc>,
     clients: u64,
     changes: u64,
+    /// Those whose time has passed.
+    overdue: u64,
     days: Vec<ForecastDay>,
 }
 
@@ -49,7 +51,8 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
     let engine = context.engine().await?;
-    let until = args.until.ahead(engine.now())?;
+    let now = engine.now();
+    let until = args.until.ahead(now)?;
     if context.is_csv() {
         output::csv(&HEAD.map(Cell::from));
     }
@@ -70,7 +73,7 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
     if context.is_json() {
         output::json(&forecast)?;
     } else if !context.is_csv() {
-        print_tables(&forecast, &listed);
+        print_tables(now, &forecast, &listed);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,14 +91,16 @@ async fn each(
         after: None,
         limit: PAGE,
     };
+    let now = engine.now();
     let mut days = ForecastDays::default();
-    let (mut clients, mut changes) = (0, 0);
+    let (mut clients, mut changes, mut overdue) = (0, 0, 0);
     loop {
         let page = engine.forecast(&request).await?;
         for client in page.clients {
             days.add(&client);
             clients += 1;
             changes += client.changes.len() as u64;
+            overdue += client.overdue(now);
             take(client)?;
         }
         let Some(next) = page.next else { break };
@@ -105,6 +110,7 @@ async fn each(
         until,
         clients,
         changes,
+        overdue,
         days: days.into_days(),
     })
 }
@@ -129,20 +135,16 @@ fn print_csv(client: &ClientForecast) {
     }
 }
 
-fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {
+fn print_tables(now: DateTime<Utc>, forecast: &Totals, listed: &[(String, ExpectedChange)]) {
     if !forecast.days.is_empty() {
         output::line(chart(&forecast.days));
         let rows = listed.iter().map(|(client, change)| {
-            let moved = [
-                change.from.as_deref().unwrap_or_default(),
-                change.to.as_deref().unwrap_or_default(),
-            ];
             vec![
                 rfc3339(change.time),
                 client.clone(),
                 change.kind.clone(),
                 change.id.clone().unwrap_or_default(),
-                moved.join(" → "),
+                detail(now, change),
             ]
         });
         output::line(output::table(&["time", "client", "change", "id", "detail"], rows));
@@ -157,9 +159,28 @@ fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {
     output::line(summary(forecast));
 }
 
+/// From what to what it changes, and whether it is overdue.
+fn detail(now: DateTime<Utc>, change: &ExpectedChange) -> String {
+    let moved = match (&change.from, &change.to) {
+        (None, None) => String::new(),
+        (from, to) => [from, to]
+            .map(|text| text.as_deref().unwrap_or_default())
+            .join(" → "),
+    };
+    match (change.is_overdue(now), moved.is_empty()) {
+        (false, _) => moved,
+        (true, true) => "overdue".to_owned(),
+        (true, false) => format!("{moved}, overdue"),
+    }
+}
+
 fn summary(forecast: &Totals) -> String {
+    let overdue = match forecast.overdue {
+        0 => String::new(),
+        overdue => format!(", {overdue} overdue (due before now, and not yet made by a sweep)"),
+    };
     format!(
-        "if no event arrives by {}: {} of {}",
+        "if no event arrives by {}: {} of {}{overdue}",
         rfc3339(forecast.until),
         output::counted(forecast.changes, "change"),
         output::counted(forecast.clients, "client"),

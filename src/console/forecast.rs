@@ -178,6 +178,7 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
         @if let Some(next) = &next {
             (ui::note(Tone::Neutral, &html! { p { "These are the first clients only. " a href=(next) { "Continue with the next ones" } ", or choose a partner." } }))
         }
+        (overdue_note(view.now, &found.clients))
         @if found.days.is_empty() {
             section.card.flush { (ui::empty("No timer fires in this period", "If no event arrives, nothing changes. Choose a longer period to look further ahead.")) }
         } @else {
@@ -188,6 +189,19 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
                 div.two-thirds { (clients_card(&links, &listed, asked)) }
             }
         }
+    }
+}
+
+/// Says that changes are overdue, if some are: their days are in the past.
+fn overdue_note(now: DateTime<Utc>, clients: &[ClientForecast]) -> Markup {
+    let overdue: u64 = clients.iter().map(|client| client.overdue(now)).sum();
+    let rest = if overdue == 1 {
+        "is overdue: its time has passed, and no sweep has made it yet. It counts on the day on which it was due."
+    } else {
+        "are overdue: their time has passed, and no sweep has made them yet. They count on the days on which they were due."
+    };
+    html! {
+        @if overdue > 0 { (ui::note(Tone::Attention, &html! { p { b { (counted(overdue, "change")) } " " (rest) } })) }
     }
 }
 
@@ -319,18 +333,21 @@ fn is_warning(change: &ExpectedChange) -> bool {
 }
 
 /// What happens to a client, on a day or on all: a clean-up in one line, and warnings in a line of their own.
-fn to_come(client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
+fn to_come(now: DateTime<Utc>, client: &ClientForecast, day: Option<NaiveDate>) -> Markup {
     let (warnings, others): (Vec<_>, Vec<_>) = shown(client, day).partition(|change| is_warning(change));
     let (cleaned, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|change| is_cleaned(change));
     let dates = warnings
         .iter()
         .map(|change| change.time.format("%-d %b").to_string());
+    let overdue = |change: &ExpectedChange| {
+        html! { @if change.is_overdue(now) { " " (ui::chip_of(Tone::Attention, "overdue")) } }
+    };
     html! {
         @if let Some(first) = cleaned.first() {
-            div { (ui::moment(first.time)) " clean-up: " (removed(&cleaned)) }
+            div { (ui::moment(first.time)) " clean-up: " (removed(&cleaned)) (overdue(first)) }
         }
         @for change in &others {
-            div { (ui::moment(change.time)) " " code { (change.kind) } @if let Some(id) = &change.id { " " span.id { (ui::breakable(id)) } } }
+            div { (ui::moment(change.time)) " " code { (change.kind) } @if let Some(id) = &change.id { " " span.id { (ui::breakable(id)) } } (overdue(change)) }
         }
         @if !warnings.is_empty() {
             div.muted { (counted(warnings.len(), "warning")) " before expiry: " (dates.collect::<Vec<_>>().join(", ")) }
@@ -448,7 +465,7 @@ fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -
                 tbody { @for client in page {
                     tr data-row {
                         th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
-                        td { (to_come(client, day)) }
+                        td { (to_come(links.view.now, client, day)) }
                     }
                 } }
             } }

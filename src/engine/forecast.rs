@@ -115,7 +115,22 @@ impl Engine {
     }
 }
 
+impl ClientForecast {
+    /// How many of its changes are overdue.
+    #[must_use]
+    pub fn overdue(&self, now: DateTime<Utc>) -> u64 {
+        let overdue = self.changes.iter().filter(|change| change.is_overdue(now));
+        overdue.count() as u64
+    }
+}
+
 impl ExpectedChange {
+    /// Whether its time has passed, and no sweep has made it yet.
+    #[must_use]
+    pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {
+        self.time <= now
+    }
+
     /// None: no timer makes the change.
     fn of(entry: &Entry) -> Option<Self> {
         let Cause::Timer { timer } = entry.cause else {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Given, code, stderr};
+use super::{Given, SHORT_IDLE, code, stderr};
 
 /// After the bakery's access expires.
 const THEN: &str = "2123-09-01T00:00:00Z";
@@ -28,6 +28,25 @@ fn a_forecast_lists_days_and_clients() {
     );
     let month = given.tenure.ok(&["forecast", "--until", "4w 2d"]);
     assert!(month.ends_with(": 0 changes of 0 clients\n"), "{month}");
+}
+
+#[test]
+fn a_forecast_says_what_is_overdue() {
+    let given = Given::overdue_events();
+    let paid = given.with(&[SHORT_IDLE]);
+    let table = paid.ok(&["forecast"]);
+    for part in [
+        "│ 2025-03-21T10:00:00Z ┆ acme/bakery ┆ access.expired ",
+        "enabled → expired, overdue",
+        ": 1 change of 1 client, 1 overdue (due before now, and not yet made by a sweep)\n",
+    ] {
+        assert!(table.contains(part), "{part:?} in {table}");
+    }
+    let totals = paid.json(&["forecast"]).pop().expect("totals");
+    assert_eq!((&totals["changes"], &totals["overdue"]), (&json!(1), &json!(1)));
+    paid.ok(&["sweep", "run", "access-expiry"]);
+    let table = paid.ok(&["forecast"]);
+    assert!(!table.contains("overdue"), "{table}");
 }
 
 #[test]

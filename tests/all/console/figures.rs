@@ -386,6 +386,30 @@ async fn a_forecast_shows_clean_ups_as_such() {
 }
 
 #[tokio::test]
+async fn a_forecast_says_what_is_overdue() {
+    let site = Site::start(noon(), &[]).await;
+    linked_at(&site, "old", noon() - TimeDelta::days(59)).await;
+    linked_at(&site, "new", noon()).await;
+    let text = page(&site, "/forecast?days=90").await;
+    assert!(!text.contains("overdue"), "{text}");
+    // No sweep has run since.
+    site.clock.set(noon() + TimeDelta::days(2));
+    let text = page(&site, "/forecast?days=90").await;
+    assert!(
+        text.contains("<b>1\u{a0}change</b> is overdue: its time has passed"),
+        "{text}"
+    );
+    let (old, _) = text
+        .split_once("/clients/acme/new")
+        .expect("both, the older first");
+    assert!(
+        old.contains("access.expired</code> <span class=\"chip attention\">overdue</span>"),
+        "{text}"
+    );
+    assert_eq!(text.matches(">overdue<").count(), 1, "{text}");
+}
+
+#[tokio::test]
 async fn a_day_of_the_forecast_is_in_the_order_of_that_day() {
     let site = Site::start(noon(), &[]).await;
     // 60 days before 20 March. The other one is cleaned up on 8 March, too.
