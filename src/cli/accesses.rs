@@ -135,7 +135,7 @@ async fn status(engine: &Engine) -> anyhow::Result<String> {
             rfc3339(since)
         ),
         None => format!(
-            "the access log stores entries for {retention}; no worker has been started with it, so it is unknown since when"
+            "the access log stores entries for {retention}; no worker has been started with it yet, so it is unknown when it was switched on"
         ),
     })
 }

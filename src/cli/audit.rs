@@ -28,8 +28,8 @@ pub struct AuditArgs {
     /// Only this action, such as sweep.pause, or all that begin with it: sweep
     #[arg(long)]
     action: Option<String>,
-    /// Maximum number of entries
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// List at most N entries
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
 }
 

@@ -70,7 +70,7 @@ pub struct ListArgs {
     /// Only clients whose id begins with this
     #[arg(long)]
     prefix: Option<String>,
-    /// Only clients that hold a name with this part, compared without regard to case and form
+    /// Only clients whose name contains this, without regard to case and form
     #[arg(long, value_name = "PART")]
     name: Option<String>,
     /// Only clients whose partner has an open request for access

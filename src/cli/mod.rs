@@ -198,7 +198,7 @@ Examples:
     /// Show or remove lanes; timers fire up to the lowest of their watermarks
     #[command(subcommand)]
     Lanes(lanes::LanesCommand),
-    /// Show or stop expecting sources; timers wait for silent ones
+    /// Show the expected sources, or stop expecting them; timers wait for silent ones
     #[command(subcommand)]
     Sources(sources::SourcesCommand),
     /// Show the workers that use the store, or remove one that is gone
@@ -238,7 +238,7 @@ Examples:
     /// Start a new epoch of changes after restoring a backup
     #[command(after_help = "Examples:\n  tenure restored --reason \"backup of 1 March\"")]
     Restored,
-    /// Watch the overview, live in the terminal: is all well, and if not, which part and what to do
+    /// Watch the overview live in the terminal: whether all is well, and if not, what is wrong and what to do
     Top(top::TopArgs),
     /// Ask the worker on this machine whether it is ready; exit code 1 if not
     #[command(after_help = "Examples:\n  tenure health\n  tenure health --live")]

@@ -50,7 +50,7 @@ impl Worker {
                 )
             })?
             .with_context(|| {
-                format!("cannot ask the worker at {address}; check that it runs and http.listen")
+                format!("cannot ask the worker at {address}; check that it runs, and that http.listen is its address")
             })
     }
 

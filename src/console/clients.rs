@@ -200,7 +200,7 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
                 @if is_filtered {
                     (ui::empty("No client matches", "Remove a filter, or search in another field."))
                 } @else {
-                    (ui::empty("No clients yet", "The event client.added of a partner space adds one. README.md shows how to send it."))
+                    (ui::empty("No clients yet", "An event client.added of a partner space adds the first. README.md shows how to send one."))
                 }
             } @else {
                 (table(&found.clients))
@@ -275,7 +275,7 @@ fn filters(view: &View) -> Markup {
             @match &view.principal.partners {
                 Partners::All => { label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; } },
                 Partners::Only(partners) => {
-                    (select("Partner", "partner", &chosen("partner"), "all of yours", partners.iter().map(|partner| (partner.as_str(), partner.clone()))))
+                    (select("Partner", "partner", &chosen("partner"), "all your partners", partners.iter().map(|partner| (partner.as_str(), partner.clone()))))
                 },
             }
             (select("Link", "link", &chosen("link"), "any", LinkStatus::ALL.into_iter().map(|status| (status.as_str(), words(status.as_str())))))

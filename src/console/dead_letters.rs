@@ -124,11 +124,11 @@ fn empty(status: DeadLetterStatus) -> Markup {
             "Every message was a valid event, or somebody has resolved it.",
         ),
         DeadLetterStatus::Redriven => ui::empty(
-            "None was redriven",
+            "No redriven dead letters",
             "Redrive a dead letter when its cause is fixed.",
         ),
         DeadLetterStatus::Discarded => ui::empty(
-            "None was discarded",
+            "No discarded dead letters",
             "Discard a dead letter that will never be a valid event.",
         ),
     }
@@ -266,7 +266,7 @@ fn headers_card(record: &DeadLetterRecord) -> Markup {
     ui::card(
         "Headers",
         &html! {
-            @if record.dead_letter.headers.is_empty() { p.muted { "The message had none." } }
+            @if record.dead_letter.headers.is_empty() { p.muted { "The message had no headers." } }
             dl { @for (name, value) in &record.dead_letter.headers { dt.id { (ui::breakable(name)) } dd.id { (crate::escape::visible(value)) } } }
         },
     )

@@ -176,7 +176,7 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
             button type="submit" { "Apply" }
         }
         @if let Some(next) = &next {
-            (ui::note(Tone::Neutral, &html! { p { "These are the first clients only. " a href=(next) { "Continue with the next ones" } ", or choose a partner." } }))
+            (ui::note(Tone::Neutral, &html! { p { "This forecast covers only the first clients. " a href=(next) { "Continue with the next clients" } ", or choose a partner." } }))
         }
         (overdue_note(view.now, &found.clients))
         @if found.days.is_empty() {
@@ -469,7 +469,7 @@ fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -
                     }
                 } }
             } }
-            @if page.is_empty() { (ui::empty("No client changes here", "Choose another day, or all days.")) }
+            @if page.is_empty() { (ui::empty("No client changes on this day", "Choose another day, or all days.")) }
             @if pages.are_several() { (ui::pager(&format!("{} to {} of {}", number(first), number(last), counted(clients.len(), "client")), &pages)) }
         },
     )

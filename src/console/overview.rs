@@ -389,7 +389,7 @@ fn expiries_card(now: DateTime<Utc>, expiries: Option<&ExpiryCounts>) -> Markup 
             let (days, values): (Vec<NaiveDate>, Vec<u64>) = counted.by_day(now).into_iter().unzip();
             let total = counted.total();
             html! {
-                p { (counted_accesses(total)) @if !counted.complete { " at least (not all clients are counted)" } " unless a partner enters before. "
+                p { (counted_accesses(total)) @if !counted.complete { " at least (not all clients are counted)" } " unless a partner enters first. "
                     a href="/forecast" { "See which" } }
                 @if total > 0 {
                     (charts::bars(&Bars {

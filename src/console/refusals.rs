@@ -49,7 +49,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         (filters(&view))
         section.card.flush {
             @if refusals.is_empty() && pages.next.is_none() {
-                (ui::empty("No refused event", "Tenure refuses an event that is impossible at its position in the history of its client."))
+                (ui::empty("No refused events", "Tenure refuses an event that is impossible at its position in the history of its client."))
             } @else {
                 (table(&refusals, &fates))
                 (ui::pager(&counted(refusals.len(), "refusal"), &pages))

@@ -54,13 +54,13 @@ fn sources(summary: &Summary) -> Markup {
                 (ui::empty("No source is expected", "Name the apps that send events regularly in the section [sources] of the settings: timers then wait while one is silent."))
             } @else {
                 div.scroll { table.rows {
-                    thead { tr { th { "Source" } th { "State" } th { "Last heard" } th.num { "Events an hour" } th { "Expected every" } } }
+                    thead { tr { th { "Source" } th { "State" } th { "Last heard" } th.num { "Events per hour" } th { "Expected every" } } }
                     tbody { @for source in &summary.sources {
                         tr data-row {
                             th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
                             td data-label="State" { (heard(source)) @if let Some(since) = source.silent_since { " " span.muted { "since " (ui::spelled(since)) } } }
                             td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_ago(summary.now, at)) }, None => { span.muted { "never" } } } }
-                            td.num data-label="Events an hour" { (number(source.events_per_hour)) }
+                            td.num data-label="Events per hour" { (number(source.events_per_hour)) }
                             td data-label="Expected every" { (interval(source.every_seconds)) }
                         }
                     } }
@@ -113,7 +113,7 @@ fn low_watermark_card(summary: &Summary) -> Markup {
     ui::card(
         "Low watermark",
         &html! {
-            p { "Every event from before this moment has arrived. Timers that are due by then fire." }
+            p { "Every event before this moment has arrived. Timers that are due by then fire." }
             dl { dt { "Up to" } dd { (low_watermark(summary)) } }
         },
     )

@@ -258,7 +258,9 @@ fn summed(clients: &[ClientStatement], is_complete: bool) -> Summed {
 /// The days by partner and by client. Without `sums`, those of the page are shown.
 fn tables(view: &View, clients: &[ClientStatement], sums: Option<&Summed>, pages: &Pages) -> Markup {
     let note = match sums {
-        None => "of the clients on this page; all are being added up, refresh in a moment",
+        None => {
+            "of the clients on this page; the sums of all clients are being added up: refresh in a moment"
+        }
         Some(sums) if sums.is_complete => "",
         Some(_) => "of the first clients only: there are too many to add up here",
     };

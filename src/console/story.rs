@@ -274,7 +274,7 @@ fn fate(event: &HistoryEvent, place: usize, story: &Story) -> Markup {
             },
             (None, Some(before)) => {
                 s { (chip_of(Tone::Neutral, &format!("refused: {}", before.words()))) }
-                span.muted { "applied since an earlier event arrived late" }
+                span.muted { "applied after all, because an earlier event arrived late" }
             },
             (None, None) => {},
         }

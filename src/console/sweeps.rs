@@ -22,7 +22,7 @@ const PAUSES: u32 = 50;
 #[must_use]
 pub fn purpose(sweep: Sweep) -> &'static str {
     match sweep {
-        Sweep::AccessExpiry => "Expires access that no partner has used, and warns before.",
+        Sweep::AccessExpiry => "Expires access that no partner uses, after warnings.",
         Sweep::SubscriptionEnd => "Ends the subscriptions of archived and lost clients.",
         Sweep::TerminatedCleanup => "Removes the reports and margin rules of terminated clients.",
         Sweep::StalledInvitations => "Reports invitations that nobody has answered.",

@@ -86,7 +86,7 @@ fn content(view: &View, shown: &Shown, at: Option<DateTime<Utc>>, story: &Story<
         @match &shown.client {
             None => {
                 section.card.flush { (ui::empty(
-                    "The client was not added by then",
+                    "The client had not been added yet",
                     "Choose a later moment: the ticks on the axis are its events."
                 )) }
                 (story::card(story))

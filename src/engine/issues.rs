@@ -172,7 +172,7 @@ fn of_check(check: &Check) -> Vec<Issue> {
         issue(Tone::Bad, &check.detail, then)
     });
     let warnings = check.warnings.iter();
-    let warnings = warnings.map(|warning| issue(Tone::Attention, warning, "The worker goes on."));
+    let warnings = warnings.map(|warning| issue(Tone::Attention, warning, "The worker continues."));
     failure.into_iter().chain(warnings).collect()
 }
 
@@ -238,7 +238,7 @@ fn of_endpoint(endpoint: &EndpointView) -> Option<Issue> {
         EndpointStatus::Disabled => (
             Tone::Bad,
             "disabled",
-            "Its subscriber receives nothing. See why, repair that, then resume the endpoint.",
+            "Its subscriber receives nothing. Find out why, repair that, then resume the endpoint.",
         ),
         EndpointStatus::Active if endpoint.failing_since.is_some() => (
             Tone::Attention,

@@ -35,7 +35,7 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
             section: Section::Statements,
             what: html! {
                 "The days of every client in " b { (name) } " are fixed, for all partners. That cannot be undone: late events become adjustments in a later month."
-                @if is_confirmed { " Events of the month may still arrive, or no event happened by its end. Close it if you know that." }
+                @if is_confirmed { " Events of the month may still arrive, or no event happened by its end. Close it only if that is right." }
             },
             names: Vec::new(),
             count: 0,

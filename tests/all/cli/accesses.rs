@@ -33,7 +33,7 @@ fn accesses_prints_who_entered() {
     │ 2025-01-22T10:00:00Z ┆ acme/bakery ┆ staff   ┆ -    ┆ -           ┆ -         ┆ /account ┆ 92 │
     │ 2025-01-21T10:00:00Z ┆ acme/bakery ┆ partner ┆ u-1  ┆ partner ann ┆ -         ┆ /account ┆ 91 │
     └──────────────────────┴─────────────┴─────────┴──────┴─────────────┴───────────┴──────────┴────┘
-    the access log stores entries for 36000d; no worker has been started with it, so it is unknown since when
+    the access log stores entries for 36000d; no worker has been started with it yet, so it is unknown when it was switched on
     ");
     let listed = |args: &[&str]| {
         let listed = tenure.json(&[&["accesses", "acme/bakery"], args].concat());

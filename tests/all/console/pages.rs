@@ -40,7 +40,7 @@ fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
         (
             "client-before",
             format!("{client}?at=2020-01-01T00:00:00Z"),
-            "was not added by then",
+            "had not been added yet",
         ),
         ("client-verified", format!("{client}?verify=now"), "Verified."),
         ("forecast", "/forecast?days=90".into(), "Calendar"),
@@ -468,7 +468,7 @@ async fn a_correction_is_joined_to_what_it_corrects() {
     assert_eq!(struck, "line-through");
     let tale = browser.text(".tale").await;
     assert!(
-        tale.contains("applied since an earlier event arrived late"),
+        tale.contains("applied after all, because an earlier event arrived late"),
         "{tale}"
     );
     browser.shoot("client-corrected-light").await;
@@ -579,7 +579,7 @@ async fn a_fresh_worker_says_what_to_do() {
     let site = Site::start(noon(), &[]).await;
     for (name, path, text) in [
         ("empty-overview", "/", "Send events over RabbitMQ"),
-        ("empty-clients", "/clients", "adds one"),
+        ("empty-clients", "/clients", "adds the first"),
         ("empty-sweeps", "/sweeps", "No run yet"),
         ("empty-dead-letters", "/dead-letters", "No open dead letters"),
         ("empty-refusals", "/refusals", "No refused event"),
