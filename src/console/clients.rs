@@ -308,22 +308,19 @@ pub fn select<'a>(
     }
 }
 
-/// The clients of a filter as comma-separated values, at most [`csv::MOST_CLIENTS`].
+/// The clients of a filter as comma-separated values, up to a bound. A client that matches in several fields is one row.
 pub async fn export(mut view: View) -> Result<Response, PageError> {
     let asked = Asked::of(&mut view)?;
-    let request = match asked.sought() {
-        Sought::One(request) => Some(*request),
-        Sought::Nobody => None,
-        Sought::InEveryField => asked.by("name"),
+    let requests = match asked.sought() {
+        Sought::One(request) => vec![*request],
+        Sought::Nobody => Vec::new(),
+        Sought::InEveryField => BY.iter().filter_map(|(by, _)| asked.by(by)).collect(),
     };
-    let (clients, is_complete) = match request {
-        Some(request) => {
-            let among = asked.among.clone();
-            view.run(|engine| async move { all(&engine, &request, among.as_deref()).await })
-                .await?
-        }
-        None => (Vec::new(), true),
-    };
+    let most = view.console.most_in_download;
+    let among = asked.among.clone();
+    let (clients, is_complete) = view
+        .run(move |engine| async move { all(&engine, &requests, among.as_deref(), most).await })
+        .await?;
     let head = [
         "partner",
         "client",
@@ -337,28 +334,39 @@ pub async fn export(mut view: View) -> Result<Response, PageError> {
     ];
     let mut rows = vec![head.map(Cell::from).to_vec()];
     rows.extend(clients.into_iter().map(row));
-    let cut = (!is_complete).then_some("tenure client list -o csv, with the same filters");
+    let cut = (!is_complete).then_some((most, "tenure client list -o csv, with the same filters"));
     Ok(csv::file("clients.csv", &rows, cut)?)
 }
 
-/// The clients of a download, and whether these are all.
+/// The clients of a download, each once, and whether these are all.
 async fn all(
     engine: &Engine,
-    request: &SearchRequest,
+    requests: &[SearchRequest],
     among: Option<&BTreeSet<String>>,
+    most: usize,
 ) -> Result<(Vec<ClientView>, bool), StoreError> {
-    let (mut clients, mut after) = (Vec::new(), None);
-    loop {
-        let found = search(engine, request, among, after.as_ref(), 1_000).await?;
-        clients.extend(found.clients);
-        after = found.next;
-        let most = csv::MOST_CLIENTS;
-        if after.is_none() || clients.len() >= most {
-            let is_complete = after.is_none() && clients.len() <= most;
-            clients.truncate(most);
-            return Ok((clients, is_complete));
+    let mut clients = Vec::new();
+    let mut known = BTreeSet::new();
+    for request in requests {
+        let mut after = None;
+        loop {
+            let found = search(engine, request, among, after.as_ref(), 1_000).await?;
+            for client in found.clients {
+                if !known.insert((client.partner.clone(), client.client.clone())) {
+                    continue;
+                }
+                if clients.len() == most {
+                    return Ok((clients, false));
+                }
+                clients.push(client);
+            }
+            after = found.next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    Ok((clients, true))
 }
 
 fn row(client: ClientView) -> Vec<Cell> {

@@ -9,12 +9,12 @@ use crate::http::ApiError;
 /// The clients that a download has at most.
 pub const MOST_CLIENTS: usize = 50_000;
 
-/// A file of rows, the first of which has the names of the columns. `cut`: it lacks clients, and this command lists all.
-pub fn file(name: &str, rows: &[Vec<Cell>], cut: Option<&str>) -> Result<Response, ApiError> {
-    let cut = cut.map(|command| {
-        let note = format!(
-            "INCOMPLETE: this file ends after {MOST_CLIENTS} clients. For all of them, run: {command}"
-        );
+/// A file of rows, the first of which has the names of the columns. `cut`: it has only this many clients, and this command lists
+/// all.
+pub fn file(name: &str, rows: &[Vec<Cell>], cut: Option<(usize, &str)>) -> Result<Response, ApiError> {
+    let cut = cut.map(|(most, command)| {
+        let note =
+            format!("INCOMPLETE: this file ends after {most} clients. For all of them, run: {command}");
         vec![Cell::from(note)]
     });
     let mut bytes = Vec::new();

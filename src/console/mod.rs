@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get};
 use chrono::TimeDelta;
 
 use crate::config::{Schedule, Scope, Settings};
@@ -58,11 +58,19 @@ pub struct Console {
     is_relayed: bool,
     /// How long before it takes effect a policy is recorded.
     notice: TimeDelta,
+    /// The clients that a download has at most.
+    most_in_download: usize,
 }
 
 /// The pages of the console, for [`Api::mount`].
 #[must_use]
 pub fn pages(settings: &Settings) -> Pages {
+    pages_within(settings, csv::MOST_CLIENTS)
+}
+
+/// The pages of the console, whose downloads have at most this many clients.
+#[must_use]
+pub fn pages_within(settings: &Settings, most_in_download: usize) -> Pages {
     let console = Arc::new(Console {
         schedules: settings.sweeps.schedules.clone(),
         expiries: Expiries::default(),
@@ -71,6 +79,7 @@ pub fn pages(settings: &Settings) -> Pages {
         sums: statements::Sums::default(),
         is_relayed: settings.broker.url.is_some(),
         notice: worker::notice(settings),
+        most_in_download,
     });
     let page = |methods: MethodRouter<Arc<Api>>| methods.layer(Extension(console.clone()));
     let pages = Pages::default()
@@ -109,34 +118,28 @@ fn shown(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Ar
     })
 }
 
-/// Pages that ask back before an action, and the actions themselves.
+/// Pages that ask back before an action, and the actions themselves. Each action has a path of its own, so that the table of the
+/// routes lists every action.
 fn actions(pages: Pages, page: &impl Fn(MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>>) -> Pages {
-    [
+    let sweeps = actions::sweep_routes();
+    let dead_letters = actions::dead_letter_routes();
+    let webhooks = actions::webhook_routes();
+    let others = [
         (
-            "/sweeps/{sweep}/{verb}",
-            get(actions::ask_sweep).post(actions::do_sweep),
-        ),
-        ("/dead-letters/{id}/{verb}", post(actions::do_dead_letter)),
-        (
-            "/dead-letter-groups/{verb}",
-            get(actions::ask_group).post(actions::do_group),
-        ),
-        (
-            "/statements/{month}/close",
+            "/statements/{month}/close".to_owned(),
             get(actions::ask_close).post(actions::do_close),
         ),
         (
-            "/webhooks/{name}/{verb}",
-            get(actions::ask_webhook).post(actions::do_webhook),
-        ),
-        (
-            "/workers/{name}/remove",
+            "/workers/{name}/remove".to_owned(),
             get(actions::ask_worker).post(actions::do_worker),
         ),
-        ("/policy/adopt", get(actions::ask_adopt).post(actions::do_adopt)),
-    ]
-    .into_iter()
-    .fold(pages, |pages, (path, methods)| {
-        pages.add(path, Scope::Operate, Reach::All, page(methods))
+        (
+            "/policy/adopt".to_owned(),
+            get(actions::ask_adopt).post(actions::do_adopt),
+        ),
+    ];
+    let all = sweeps.into_iter().chain(dead_letters).chain(webhooks);
+    all.chain(others).fold(pages, |pages, (path, methods)| {
+        pages.add(&path, Scope::Operate, Reach::All, page(methods))
     })
 }

@@ -365,8 +365,9 @@ fn adjustments(client: &ClientStatement) -> DayCounts {
 
 async fn download(view: &View, request: StatementRequest) -> Result<Response, PageError> {
     let month = request.month;
+    let most = view.console.most_in_download;
     let (clients, is_complete) = view
-        .run(move |engine| async move { Ok(all(&engine, request).await) })
+        .run(move |engine| async move { Ok(all(&engine, request, most).await) })
         .await??;
     let head = [
         "client",
@@ -387,7 +388,7 @@ async fn download(view: &View, request: StatementRequest) -> Result<Response, Pa
         );
     }
     let command = format!("tenure statement show {month} -o csv");
-    let cut = (!is_complete).then_some(command.as_str());
+    let cut = (!is_complete).then_some((most, command.as_str()));
     Ok(csv::file(&format!("statement-{month}.csv"), &rows, cut)?)
 }
 
@@ -403,13 +404,13 @@ fn row(client: &str, month: Month, days: DayCounts) -> Vec<Cell> {
 async fn all(
     engine: &Engine,
     mut request: StatementRequest,
+    most: usize,
 ) -> Result<(Vec<ClientStatement>, bool), StatementError> {
     let mut clients = Vec::new();
     loop {
         let page = engine.statement(&request).await?;
         clients.extend(page.clients);
         request.after = page.next;
-        let most = csv::MOST_CLIENTS;
         if request.after.is_none() || clients.len() >= most {
             let is_complete = request.after.is_none() && clients.len() <= most;
             clients.truncate(most);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use axum::routing::{get, post};
 use maud::{Markup, html};
 
-use super::{Fields, NAMED, Question, ask, authority, csrf, done, done_all, field, reason_field};
+use super::{Fields, NAMED, Question, Route, ask, authority, csrf, done, done_all, field, reason_field};
 use crate::console::dead_letters::group_params;
 use crate::console::error::PageError;
 use crate::console::layout::Section;
@@ -79,26 +80,53 @@ fn editable(body: &str) -> String {
         .unwrap_or_else(|| body.to_owned())
 }
 
+/// What an operator does to a dead letter.
+#[derive(Clone, Copy)]
+enum Verb {
+    Redrive,
+    Edit,
+    Discard,
+}
+
+/// The routes of the actions on a dead letter and on a group of them.
+pub fn routes() -> impl IntoIterator<Item = Route> {
+    let one = [
+        ("redrive", Verb::Redrive),
+        ("edit", Verb::Edit),
+        ("discard", Verb::Discard),
+    ];
+    let one = one.map(|(word, verb)| {
+        let act =
+            move |path: RawPath<String>, view: View, form: Fields| do_dead_letter(path, view, form, verb);
+        (format!("/dead-letters/{{id}}/{word}"), post(act))
+    });
+    let group = [("redrive", GroupVerb::Redrive), ("discard", GroupVerb::Discard)];
+    let group = group.map(|(word, verb)| {
+        let ask = move |view: View| ask_group(view, verb);
+        let act = move |view: View, form: Fields| do_group(view, form, verb);
+        (format!("/dead-letter-groups/{word}"), get(ask).post(act))
+    });
+    one.into_iter().chain(group)
+}
+
 /// Redrives, edits or discards a dead letter.
-pub async fn do_dead_letter(
-    path: RawPath<(String, String)>,
+async fn do_dead_letter(
+    path: RawPath<String>,
     view: View,
     form: Fields,
+    verb: Verb,
 ) -> Result<Response, PageError> {
-    let (id, verb) = in_path(path)?;
-    let id: i64 = id.parse().map_err(|_| ApiError::NoSuchPath)?;
+    let id: i64 = in_path(path)?.parse().map_err(|_| ApiError::NoSuchPath)?;
     let authority = authority(&view, &form)?;
-    let body = match verb.as_str() {
-        "redrive" => None,
-        // Browsers send line breaks as CR LF.
-        "edit" => Some(field(&form, "body").replace("\r\n", "\n").into_bytes()),
-        "discard" => {
-            let did = discard(&view, &authority, id).await?;
-            return did_one(&view, id, did);
+    let did = match verb {
+        Verb::Redrive => redrive(&view, &authority, id, None).await?,
+        Verb::Edit => {
+            // Browsers send line breaks as CR LF.
+            let body = field(&form, "body").replace("\r\n", "\n").into_bytes();
+            redrive(&view, &authority, id, Some(body)).await?
         }
-        _ => return Err(ApiError::NoSuchPath.into()),
+        Verb::Discard => discard(&view, &authority, id).await?,
     };
-    let did = redrive(&view, &authority, id, body).await?;
     did_one(&view, id, did)
 }
 
@@ -175,17 +203,8 @@ enum GroupVerb {
     Discard,
 }
 
-fn group_verb(path: RawPath<String>) -> Result<GroupVerb, ApiError> {
-    match in_path(path)?.as_str() {
-        "redrive" => Ok(GroupVerb::Redrive),
-        "discard" => Ok(GroupVerb::Discard),
-        _ => Err(ApiError::NoSuchPath),
-    }
-}
-
 /// Asks back before all dead letters of a group are redriven or discarded.
-pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, PageError> {
-    let verb = group_verb(path)?;
+async fn ask_group(view: View, verb: GroupVerb) -> Result<Response, PageError> {
     let key = group_of(
         view.value("reason").unwrap_or_default(),
         view.value("source").unwrap_or_default(),
@@ -225,8 +244,7 @@ pub async fn ask_group(path: RawPath<String>, view: View) -> Result<Response, Pa
 }
 
 /// Redrives or discards all dead letters of a group.
-pub async fn do_group(path: RawPath<String>, view: View, form: Fields) -> Result<Response, PageError> {
-    let verb = group_verb(path)?;
+async fn do_group(view: View, form: Fields, verb: GroupVerb) -> Result<Response, PageError> {
     let authority = authority(&view, &form)?;
     let key = group_of(
         field(&form, "group"),

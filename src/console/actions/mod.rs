@@ -7,22 +7,28 @@ mod sweeps;
 mod webhooks;
 mod workers;
 
+use std::sync::Arc;
+
 use axum::extract::Form;
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::MethodRouter;
 use maud::{Markup, html};
 
-pub use dead_letters::{ask_group, dead_letter_forms, do_dead_letter, do_group, group_buttons};
+pub use dead_letters::{dead_letter_forms, group_buttons, routes as dead_letter_routes};
 pub use policy::{adopt_form, ask_adopt, do_adopt};
 pub use statements::{ask_close, close_form, do_close};
-pub use sweeps::{ask_sweep, do_sweep, sweep_buttons};
-pub use webhooks::{ask_webhook, do_webhook, endpoint_buttons};
+pub use sweeps::{routes as sweep_routes, sweep_buttons};
+pub use webhooks::{endpoint_buttons, routes as webhook_routes};
 pub use workers::{ask_worker, do_worker, worker_button};
 
 use super::layout::{Frame, Section};
 use super::ui::{self, Tone, counted, number};
 use super::view::View;
 use crate::engine::Authority;
-use crate::http::ApiError;
+use crate::http::{Api, ApiError};
+
+/// The path of an action, with its methods.
+pub type Route = (String, MethodRouter<Arc<Api>>);
 
 /// Names that a confirmation shows.
 const NAMED: usize = 5;
@@ -143,9 +149,9 @@ pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
         "tripped" => (Tone::Bad, "The breaker stopped the sweep before it changed anything.".into()),
         "incomplete" => (Tone::Attention, format!("The sweep changed {}, and is not complete. Its run says why.", counted(count, "client"))),
         "redriven" => (Tone::Good, format!("{} redriven.", counted(count, "dead letter"))),
-        "still-dead" => (Tone::Attention, format!("{} could not be redriven. The last outcome says why.", counted(count, "dead letter"))),
-        "redriven-before" => (Tone::Neutral, format!("{} had been redriven before. The last outcome says what became of that.", counted(count, "dead letter"))),
-        "edit-too-late" => (Tone::Attention, "The edited message was not ingested: the dead letter had been redriven before, and its last outcome says what became of that. If the edited event is still needed, publish it.".into()),
+        "still-dead" => (Tone::Attention, format!("{} could not be redriven. The last redrive says why.", counted(count, "dead letter"))),
+        "redriven-before" => (Tone::Neutral, format!("{} had been redriven before. The last redrive says what became of that.", counted(count, "dead letter"))),
+        "edit-too-late" => (Tone::Attention, "The edited message was not ingested: the dead letter had been redriven before, and its last redrive says what became of that. If the edited event is still needed, publish it.".into()),
         "redrive-in-progress" => (Tone::Attention, format!("{} not redriven: another process is redriving at this moment. Look again in a minute.", counted(count, "dead letter"))),
         "discarded-meanwhile" => (Tone::Attention, format!("{} not redriven: discarded by somebody while another process was redriving. If the event is still needed, `tenure dead redrive` ingests it in a minute.", counted(count, "dead letter"))),
         "truncated" => (Tone::Attention, format!("{} not redriven: too long to be stored whole. Ask the sender to send the event again, then discard the dead letter.", counted(count, "dead letter"))),

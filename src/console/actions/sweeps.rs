@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use axum::routing::get;
 use maud::{Markup, html};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fields, NAMED, Question, ask, authority, done};
+use super::{Fields, NAMED, Question, Route, ask, authority, done};
 use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::sweeps::purpose;
@@ -46,17 +47,23 @@ enum SweepVerb {
     Resume,
 }
 
-fn sweep_and_verb(path: RawPath<(String, String)>) -> Result<(Sweep, SweepVerb), ApiError> {
-    let (sweep, verb) = in_path(path)?;
-    let sweep = Sweep::from_name(&sweep).ok_or(ApiError::NoSuchPath)?;
-    let verb = match verb.as_str() {
-        "run" => SweepVerb::Run,
-        "confirm" => SweepVerb::Confirm,
-        "pause" => SweepVerb::Pause,
-        "resume" => SweepVerb::Resume,
-        _ => return Err(ApiError::NoSuchPath),
-    };
-    Ok((sweep, verb))
+/// The routes of the actions on a sweep.
+pub fn routes() -> impl IntoIterator<Item = Route> {
+    [
+        ("run", SweepVerb::Run),
+        ("confirm", SweepVerb::Confirm),
+        ("pause", SweepVerb::Pause),
+        ("resume", SweepVerb::Resume),
+    ]
+    .map(|(word, verb)| {
+        let ask = move |path: RawPath<String>, view: View| ask_sweep(path, view, verb);
+        let act = move |path: RawPath<String>, view: View, form: Fields| do_sweep(path, view, form, verb);
+        (format!("/sweeps/{{sweep}}/{word}"), get(ask).post(act))
+    })
+}
+
+fn sweep_of(path: RawPath<String>) -> Result<Sweep, ApiError> {
+    Sweep::from_name(&in_path(path)?).ok_or(ApiError::NoSuchPath)
 }
 
 /// What a sweep would change now.
@@ -117,8 +124,8 @@ fn sweep_question<'a>(
 }
 
 /// Asks back before an action on a sweep.
-pub async fn ask_sweep(path: RawPath<(String, String)>, view: View) -> Result<Response, PageError> {
-    let (sweep, verb) = sweep_and_verb(path)?;
+async fn ask_sweep(path: RawPath<String>, view: View, verb: SweepVerb) -> Result<Response, PageError> {
+    let sweep = sweep_of(path)?;
     let name = words(sweep.as_str());
     let question = match verb {
         SweepVerb::Pause => sweep_question(
@@ -163,12 +170,13 @@ pub async fn ask_sweep(path: RawPath<(String, String)>, view: View) -> Result<Re
 }
 
 /// Does what [`ask_sweep`] has asked.
-pub async fn do_sweep(
-    path: RawPath<(String, String)>,
+async fn do_sweep(
+    path: RawPath<String>,
     view: View,
     form: Fields,
+    verb: SweepVerb,
 ) -> Result<Response, PageError> {
-    let (sweep, verb) = sweep_and_verb(path)?;
+    let sweep = sweep_of(path)?;
     let authority = authority(&view, &form)?;
     let back = "/sweeps";
     match verb {

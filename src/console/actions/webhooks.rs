@@ -1,9 +1,10 @@
 //! What an operator does to an endpoint of webhooks: pause, resume.
 
 use axum::response::Response;
+use axum::routing::get;
 use maud::{Markup, html};
 
-use super::{Fields, Question, ask, authority, done};
+use super::{Fields, Question, Route, ask, authority, done};
 use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::view::View;
@@ -30,20 +31,24 @@ enum Verb {
     Resume,
 }
 
-fn name_and_verb(path: RawPath<(String, String)>) -> Result<(String, Verb), ApiError> {
-    let (name, verb) = in_path(path)?;
+/// The routes of the actions on an endpoint.
+pub fn routes() -> impl IntoIterator<Item = Route> {
+    [("pause", Verb::Pause), ("resume", Verb::Resume)].map(|(word, verb)| {
+        let ask = move |path: RawPath<String>, view: View| ask_webhook(path, view, verb);
+        let act = move |path: RawPath<String>, view: View, form: Fields| do_webhook(path, view, form, verb);
+        (format!("/webhooks/{{name}}/{word}"), get(ask).post(act))
+    })
+}
+
+fn name_of(path: RawPath<String>) -> Result<String, ApiError> {
+    let name = in_path(path)?;
     check_endpoint_name(&name).map_err(|error| ApiError::parameter("name", error))?;
-    let verb = match verb.as_str() {
-        "pause" => Verb::Pause,
-        "resume" => Verb::Resume,
-        _ => return Err(ApiError::NoSuchPath),
-    };
-    Ok((name, verb))
+    Ok(name)
 }
 
 /// Asks back before an action on an endpoint.
-pub async fn ask_webhook(path: RawPath<(String, String)>, view: View) -> Result<Response, PageError> {
-    let (name, verb) = name_and_verb(path)?;
+async fn ask_webhook(path: RawPath<String>, view: View, verb: Verb) -> Result<Response, PageError> {
+    let name = name_of(path)?;
     let (word, what) = match verb {
         Verb::Pause => (
             "Pause",
@@ -70,12 +75,13 @@ pub async fn ask_webhook(path: RawPath<(String, String)>, view: View) -> Result<
 }
 
 /// Does what [`ask_webhook`] has asked.
-pub async fn do_webhook(
-    path: RawPath<(String, String)>,
+async fn do_webhook(
+    path: RawPath<String>,
     view: View,
     form: Fields,
+    verb: Verb,
 ) -> Result<Response, PageError> {
-    let (name, verb) = name_and_verb(path)?;
+    let name = name_of(path)?;
     let authority = authority(&view, &form)?;
     let result = view
         .run(move |engine| async move {

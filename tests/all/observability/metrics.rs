@@ -60,7 +60,7 @@ fn every_counter_and_histogram_is_there_from_the_start() {
         r#"tenure_pruned_total{table="dead_letters"}"#,
         r#"tenure_http_requests_total{method="POST",route="/v1/events",status="503"}"#,
         r#"tenure_http_requests_total{method="GET",route="/clients/{partner}/{client}",status="200"}"#,
-        r#"tenure_http_requests_total{method="POST",route="/sweeps/{sweep}/{verb}",status="303"}"#,
+        r#"tenure_http_requests_total{method="POST",route="/sweeps/{sweep}/pause",status="303"}"#,
         r#"tenure_http_requests_total{method="POST",route="/sign-in",status="401"}"#,
         r#"tenure_http_requests_total{method="GET",route="/assets/{file}",status="200"}"#,
         r#"tenure_http_request_duration_seconds_count{route="/dead-letters"}"#,
