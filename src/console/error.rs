@@ -6,7 +6,11 @@ use maud::html;
 
 use super::layout::{self, Frame, Offered, Section};
 use super::ui::{Tone, note, prose, sentence};
-use crate::http::{ApiError, Principal};
+use crate::http::{ApiError, Principal, SIGN_IN};
+
+/// What a page says instead of the message for programs, which send a token with each request.
+const SIGNED_OUT: &str =
+    "The session has ended, or there is none. Nothing was changed. Sign in, and do it again.";
 
 /// Why there is no page. The response is that of the API; for a browser, the server replaces it by [`page`].
 #[derive(Debug)]
@@ -28,7 +32,9 @@ impl IntoResponse for PageError {
 pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Response {
     let heading = match status {
         StatusCode::NOT_FOUND => "Not found",
+        StatusCode::UNAUTHORIZED => "Not signed in",
         StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::METHOD_NOT_ALLOWED => "Nothing to show here",
         StatusCode::BAD_REQUEST => "This request is not valid",
         StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
         _ => "Something went wrong",
@@ -43,9 +49,12 @@ pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Re
         None => frame,
     };
     let clients = frame.offered.clients_url();
+    let is_signed_out = status == StatusCode::UNAUTHORIZED;
+    let message = if is_signed_out { SIGNED_OUT } else { message };
     let content = html! {
         (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
         p {
+            @if is_signed_out { a href=(SIGN_IN) { "Sign in" } }
             @if status.is_server_error() { a href="" { "Load the page again" } }
             @if frame.offered == Offered::All {
                 @if status.is_server_error() { " · " }

@@ -275,10 +275,9 @@ fn bar(frame: &Frame<'_>) -> Markup {
                 },
                 (None, Some(now)) => {
                     span id=[(frame.offered == Offered::All).then_some("live")] { span.dot {} " Now · " span data-state { (full_moment(now)) } }
-                    span.end {
-                        span id="stale" hidden { "The state has changed." }
-                        a href="" { "Refresh" }
-                    }
+                    // Beside the link, not in one box with it: when it appears, the link stays where it is.
+                    span id="stale" hidden { "The state has changed." }
+                    span.end { a href="" { "Refresh" } }
                 },
                 (None, None) => {},
             }
