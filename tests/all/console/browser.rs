@@ -240,6 +240,25 @@ impl Browser {
         .await;
     }
 
+    /// Clicks the first link or button that has this text.
+    pub async fn press_text(&self, text: &str) {
+        let path = format!("//*[self::a or self::button][contains(normalize-space(.), \"{text}\")]");
+        self.retried(&path, async || {
+            self.driver.find(By::XPath(path.as_str())).await?.click().await
+        })
+        .await;
+    }
+
+    /// Clicks the first button within an element that has this text.
+    pub async fn click_in(&self, css: &str, text: &str) {
+        let path = format!(".//button[contains(normalize-space(.), \"{text}\")]");
+        self.retried(&path, async || {
+            let within = self.driver.find(By::Css(css)).await?;
+            within.find(By::XPath(path.as_str())).await?.click().await
+        })
+        .await;
+    }
+
     pub async fn fill(&self, css: &str, text: &str) {
         self.retried(css, async || {
             let field = self.driver.find(By::Css(css)).await?;

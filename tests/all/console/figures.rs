@@ -283,26 +283,6 @@ async fn add_clients(site: &Site, clients: usize) {
     }
 }
 
-#[tokio::test]
-async fn a_download_that_lacks_clients_says_so() {
-    const MOST: usize = 50_000;
-    let site = Site::start(noon(), &[]).await;
-    add_clients(&site, MOST).await;
-    let text = page(&site, "/clients.csv").await;
-    assert_eq!(text.lines().count(), 1 + MOST);
-    assert!(!text.contains("INCOMPLETE"), "all are there");
-    site.event("one-more", "client.added", noon(), json!({"name": "Shop"}))
-        .await;
-    let text = page(&site, "/clients.csv").await;
-    assert_eq!(text.lines().count(), 1 + MOST + 1);
-    let last = text.lines().last().expect("a line");
-    assert!(
-        last.contains("INCOMPLETE: this file ends after 50000 clients"),
-        "{last}"
-    );
-    assert!(last.contains("tenure client list -o csv"), "{last}");
-}
-
 /// The links of a page that begin with this.
 fn links(text: &str, begin: &str) -> Vec<String> {
     let rest = text.split("href=\"").skip(1);

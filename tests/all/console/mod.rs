@@ -4,9 +4,13 @@ mod actions;
 mod browser;
 mod figures;
 mod hostile;
+mod outcomes;
 mod pages;
+mod readers;
 pub mod site;
+mod stage;
 mod walk;
+mod walks;
 
 use std::sync::OnceLock;
 

@@ -21,6 +21,7 @@ use tenure::store::{AuditHow, DeadLetter, EndpointFilter, Store};
 use tenure::wire::webhook::{EndpointUrl, SigningKey};
 use tenure::wire::{Decoder, Limits, Message, Pairs, STRUCTURED};
 use tenure::{console, telemetry, wire};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A worker that serves HTTP with the console, on a store and a clock of its own.
@@ -28,7 +29,9 @@ pub struct Site {
     pub address: SocketAddr,
     pub engine: Arc<Engine>,
     pub clock: Arc<SimulatedClock>,
+    settings: Settings,
     stop: CancellationToken,
+    serving: JoinHandle<()>,
     _folder: TempDir,
 }
 
@@ -55,8 +58,34 @@ pub fn by(reason: &str) -> Authority {
     }
 }
 
+fn api(settings: &Settings, pages: http::Pages) -> Arc<Api> {
+    let api = Api::new(
+        &settings.http,
+        Limits::default(),
+        telemetry::metrics().expect("metrics"),
+    );
+    api.mount(pages);
+    api
+}
+
+async fn serve(address: SocketAddr, api: Arc<Api>, stop: &CancellationToken) -> (SocketAddr, JoinHandle<()>) {
+    let listener = http::bind(address).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = http::serve(listener, api, stop.clone());
+    (address, tokio::spawn(async move { drop(serving.await) }))
+}
+
 impl Site {
     pub async fn start(now: DateTime<Utc>, env: &[(&str, &str)]) -> Self {
+        Self::start_with(now, env, console::pages).await
+    }
+
+    /// With pages that are not those of every worker.
+    pub async fn start_with(
+        now: DateTime<Utc>,
+        env: &[(&str, &str)],
+        pages: impl FnOnce(&Settings) -> http::Pages,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
         store.migrate().await.expect("migrated");
@@ -82,26 +111,33 @@ impl Site {
             .expect_sources(&settings.sources.expected)
             .await
             .expect("expected sources");
-        let api = Api::new(
-            &settings.http,
-            Limits::default(),
-            telemetry::metrics().expect("metrics"),
-        );
-        api.mount(console::pages(&settings));
+        let api = api(&settings, pages(&settings));
         api.open(engine.clone());
-        let listener = http::bind("127.0.0.1:0".parse().expect("an address"))
-            .await
-            .expect("a port");
-        let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        tokio::spawn(http::serve(listener, api, stop.clone()));
+        let (address, serving) = serve(SocketAddr::from(([127, 0, 0, 1], 0)), api, &stop).await;
         Self {
             address,
             engine,
             clock,
+            settings,
             stop,
+            serving,
             _folder: folder,
         }
+    }
+
+    /// Stops the server, and returns when it no longer listens.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        (&mut self.serving).await.expect("the server stops");
+    }
+
+    /// Starts the server again at the same address. It answers 503 until the API that is returned is opened.
+    pub async fn serve_closed(&mut self) -> Arc<Api> {
+        self.stop = CancellationToken::new();
+        let api = api(&self.settings, console::pages(&self.settings));
+        (_, self.serving) = serve(self.address, api.clone(), &self.stop).await;
+        api
     }
 
     pub fn url(&self, path: &str) -> String {
