@@ -1,5 +1,6 @@
 //! The console in a real browser: every page, every action, light, dark, on a phone, with and without scripts.
 
+mod accessible;
 mod actions;
 mod browser;
 mod figures;
