@@ -12,6 +12,7 @@ pub mod site;
 mod stage;
 mod walk;
 mod walks;
+mod zone;
 
 use std::sync::OnceLock;
 
