@@ -5,6 +5,7 @@ mod actions;
 mod browser;
 mod figures;
 mod hostile;
+mod lists;
 mod outcomes;
 mod pages;
 mod readers;
