@@ -5,6 +5,7 @@ mod actions;
 mod browser;
 mod figures;
 mod hostile;
+mod keys;
 mod lists;
 mod outcomes;
 mod pages;
