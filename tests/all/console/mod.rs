@@ -4,6 +4,7 @@ mod accessible;
 mod actions;
 mod browser;
 mod figures;
+mod guards;
 mod hostile;
 mod keys;
 mod lists;
