@@ -11,6 +11,7 @@ mod lists;
 mod outcomes;
 mod pages;
 mod readers;
+mod shift;
 pub mod site;
 mod stage;
 mod walk;
