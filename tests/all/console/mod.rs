@@ -8,6 +8,7 @@ mod guards;
 mod hostile;
 mod keys;
 mod lists;
+mod live;
 mod outcomes;
 mod pages;
 mod readers;
