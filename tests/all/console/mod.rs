@@ -15,6 +15,7 @@ mod readers;
 mod shift;
 pub mod site;
 mod stage;
+mod stories;
 mod walk;
 mod walks;
 mod zone;
