@@ -1,8 +1,14 @@
-//! An operator's questions, answered from the console alone, on the year of `tenure demo --serve`.
+//! An operator's questions, answered from the console alone, on the year of `tenure demo --serve`. What the console says is compared
+//! with the API.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::browser::Browser;
+use crate::support::http_client;
 use crate::support::tenure::{Spawned, Tenure};
 
 /// The reason that the operator gives.
@@ -28,6 +34,46 @@ impl Demo {
             _folder: folder,
         }
     }
+
+    /// What the API says.
+    async fn api(&self, path: &str) -> Value {
+        let response = http_client().get(format!("{}{path}", self.url)).send().await;
+        response.expect("a response").json().await.expect("JSON")
+    }
+}
+
+/// The texts of one field of all entries of a list.
+fn field(list: &Value, name: &str) -> BTreeSet<String> {
+    let list = list.as_array().expect("a list").iter();
+    list.map(|one| one[name].as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// The clients to which the rows of the last table link.
+async fn listed(browser: &Browser) -> BTreeSet<String> {
+    let listed = browser
+        .evaluate(
+            "return [...[...document.querySelectorAll('main table.rows')].at(-1).querySelectorAll('tbody th a')] \
+             .map(link => decodeURIComponent(link.pathname).replace('/clients/', ''))",
+        )
+        .await;
+    serde_json::from_value(listed).expect("clients")
+}
+
+/// Chooses a value of a filter, and applies the filters.
+async fn filter(browser: &Browser, name: &str, value: &str) {
+    browser
+        .evaluate(&format!(
+            "document.querySelector('.filters [name={name}]').value = '{value}'"
+        ))
+        .await;
+    browser.click(".filters button").await;
+    browser
+        .wait_until(
+            "the filter",
+            &format!("return location.search.includes('{name}={value}')"),
+        )
+        .await;
 }
 
 async fn open(browser: &Browser, demo: &Demo, path: &str) {
@@ -72,19 +118,28 @@ async fn is_all_well_and_who_paused_the_sweep(browser: &Browser, demo: &Demo) {
     );
 }
 
+/// A partner calls: why can they not get in? The operator knows the id of the partner.
 async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
+    let lost = demo.api("/v1/clients?access=expired&limit=1000").await;
+    let partner = lost["clients"][0]["partner"]
+        .as_str()
+        .expect("a client that lost access");
     open(browser, demo, "/").await;
-    browser.press("gc").await;
-    browser
-        .wait_until("the clients", "return location.pathname === '/clients'")
+    browser.press("/").await;
+    browser.type_here(&format!("{partner}\u{e007}")).await;
+    browser.expect("main", "By partner").await;
+    filter(browser, "by", "partner").await;
+    filter(browser, "access", "expired").await;
+    let shown = listed(browser).await;
+    let lost = demo
+        .api(&format!("/v1/clients?access=expired&partner={partner}&limit=50"))
         .await;
-    browser
-        .evaluate("document.querySelector('select[name=access]').value = 'expired'")
-        .await;
-    browser.click(".filters button").await;
-    browser
-        .wait_until("the filter", "return location.search.includes('access=expired')")
-        .await;
+    let expected: BTreeSet<String> = field(&lost["clients"], "client");
+    let expected: BTreeSet<String> = expected
+        .iter()
+        .map(|client| format!("{partner}/{client}"))
+        .collect();
+    assert_eq!(shown, expected);
     browser.click("tbody tr a").await;
     let why = browser.text("#why-access").await;
     assert!(why.contains("expired"), "{why}");
@@ -94,6 +149,29 @@ async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
         causes.contains("It rests on") && causes.contains("access expired, 60 days after"),
         "{causes}"
     );
+    // The moment of the expiry is a link. An hour before, the partner still had access.
+    let expiry = browser
+        .evaluate(
+            "const line = [...document.querySelectorAll('#why-access li')].find(line => line.textContent.includes('access expired')); \
+             const link = line.querySelector('a'); \
+             return [link.getAttribute('href'), link.querySelector('time').dateTime]",
+        )
+        .await;
+    let (href, at): (String, DateTime<Utc>) = serde_json::from_value(expiry).expect("a link");
+    browser.click(&format!("#why-access a[href='{href}']")).await;
+    browser.expect(".bar", "in the past").await;
+    let before = (at - TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M");
+    browser
+        .evaluate(&format!(
+            "document.querySelector('input[name=at]').value = '{before}'"
+        ))
+        .await;
+    browser.click(".slider .row button").await;
+    browser
+        .expect_url(&format!("at={}", before.to_string().replace(':', "%3A")))
+        .await;
+    let chips = browser.text(".chips").await;
+    assert!(chips.contains("enabled"), "at {before}: {chips}");
 }
 
 async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
@@ -102,19 +180,22 @@ async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
     browser
         .wait_until("the forecast", "return location.pathname === '/forecast'")
         .await;
-    browser
-        .evaluate("document.querySelector('select[name=days]').value = '7'")
-        .await;
-    browser.click(".filters button").await;
-    browser
-        .wait_until("the filter", "return location.search.includes('days=7')")
-        .await;
+    filter(browser, "days", "7").await;
     let forecast = browser.text("main").await;
     assert!(
         forecast.contains("access.expired") || forecast.contains("access.expiring"),
         "{forecast}"
     );
-    browser.expect_url("days=7").await;
+    let until = (Utc::now() + TimeDelta::days(7)).format("%Y-%m-%dT%H:%M:%SZ");
+    let expected = demo.api(&format!("/v1/forecast?until={until}&limit=1000")).await;
+    let expected = field(&expected["clients"], "client");
+    let shown = listed(browser).await;
+    // The page has the first fifty.
+    assert!(
+        !shown.is_empty() && shown.is_subset(&expected),
+        "{shown:?} of {expected:?}"
+    );
+    assert_eq!(shown.len(), expected.len().min(50));
 }
 
 async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
@@ -132,6 +213,10 @@ async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
         changed.contains("access.expir") && changed.contains("Took effect"),
         "{changed}"
     );
+    // The story of a client that it changed has the same change.
+    let change = browser.text("td[data-label='Change'] code").await;
+    browser.click("tbody th a").await;
+    browser.expect(".tale", &change).await;
 }
 
 async fn which_message_was_refused_and_why(browser: &Browser, demo: &Demo) {
@@ -147,6 +232,11 @@ async fn which_message_was_refused_and_why(browser: &Browser, demo: &Demo) {
         browser.count("td[data-label='Since then']").await > 0,
         "{refused}"
     );
+    // The story of its client has it, struck through.
+    let kind = browser.text("td[data-label='Event'] code").await;
+    browser.click("tbody th a").await;
+    let story = browser.expect(".tale", &format!("refused: {why}")).await;
+    assert!(story.contains(&kind), "{kind}: {story}");
 }
 
 async fn the_dead_letter_is_edited_and_redriven(browser: &Browser, demo: &Demo) {
@@ -166,6 +256,13 @@ async fn the_dead_letter_is_edited_and_redriven(browser: &Browser, demo: &Demo) 
     browser.click("form[action$=edit] button").await;
     let status = browser.text("[role=status]").await;
     assert!(status.contains("redriven"), "{status}");
+    browser.expect("main", "Last redrive").await;
+    open(browser, demo, "/audit?action=dead_letter").await;
+    let entry = browser.text("tbody tr").await;
+    assert!(
+        entry.contains("dead_letter.edit") && entry.contains(WHY),
+        "{entry}"
+    );
 }
 
 async fn the_month_is_closed(browser: &Browser, demo: &Demo) {
@@ -197,4 +294,19 @@ async fn the_month_is_closed(browser: &Browser, demo: &Demo) {
     }
     browser.expect("main", "Closed by").await;
     browser.shoot("walk-closed-light").await;
+    open(browser, demo, "/audit?action=statement").await;
+    let entry = browser.text("tbody tr").await;
+    assert!(
+        entry.contains(
+            month
+                .as_str()
+                .expect("a month")
+                .trim_start_matches("/statements/")
+        ),
+        "{entry}"
+    );
+    assert!(entry.contains(WHY), "{entry}");
+    // Another month is next now, which has not ended.
+    open(browser, demo, "/statements").await;
+    assert!(!browser.text("main").await.contains("next to close"));
 }
