@@ -1,5 +1,7 @@
 //! What an operator does to an endpoint of webhooks: pause, resume.
 
+use std::future::ready;
+
 use axum::response::Response;
 use axum::routing::get;
 use maud::{Markup, html};
@@ -34,7 +36,7 @@ enum Verb {
 /// The routes of the actions on an endpoint.
 pub fn routes() -> impl IntoIterator<Item = Route> {
     [("pause", Verb::Pause), ("resume", Verb::Resume)].map(|(word, verb)| {
-        let ask = move |path: RawPath<String>, view: View| ask_webhook(path, view, verb);
+        let ask = move |path: RawPath<String>, view: View| ready(ask_webhook(path, &view, verb));
         let act = move |path: RawPath<String>, view: View, form: Fields| do_webhook(path, view, form, verb);
         (format!("/webhooks/{{name}}/{word}"), get(ask).post(act))
     })
@@ -47,7 +49,7 @@ fn name_of(path: RawPath<String>) -> Result<String, ApiError> {
 }
 
 /// Asks back before an action on an endpoint.
-async fn ask_webhook(path: RawPath<String>, view: View, verb: Verb) -> Result<Response, PageError> {
+fn ask_webhook(path: RawPath<String>, view: &View, verb: Verb) -> Result<Response, PageError> {
     let name = name_of(path)?;
     let (word, what) = match verb {
         Verb::Pause => (
@@ -71,7 +73,7 @@ async fn ask_webhook(path: RawPath<String>, view: View, verb: Verb) -> Result<Re
         button: word,
         back: "/webhooks",
     };
-    Ok(ask(&view, question))
+    Ok(ask(view, question))
 }
 
 /// Does what [`ask_webhook`] has asked.
