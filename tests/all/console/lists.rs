@@ -341,10 +341,10 @@ async fn the_download_of_a_statement_has_the_rows_of_all_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_that_lacks_clients_says_so() {
+    const MOST: usize = 40;
     let Some(browser) = Browser::start().await else {
         return;
     };
-    const MOST: usize = 40;
     let bounded = |settings: &_| console::pages_within(settings, MOST);
     let site = Site::start_with(noon(), &[], bounded).await;
     let folder = TempDir::new().expect("a folder");

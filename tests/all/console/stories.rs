@@ -94,6 +94,9 @@ async fn the_page_of_any_moment_shows_the_state_at_that_moment() {
     assert!(seen.len() > 3, "{seen:?}");
 }
 
+/// A change in a story: its id, its text, and where its links lead.
+type Line = (String, String, Vec<String>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_stands_under_its_cause_and_every_correction_leads_to_its_own() {
     let Some(browser) = Browser::start().await else {
@@ -120,7 +123,7 @@ async fn every_change_stands_under_its_cause_and_every_correction_leads_to_its_o
                      [...line.querySelectorAll('a')].map(link => link.getAttribute('href'))])]"
             ))
             .await;
-        let (at, what, lines): (DateTime<Utc>, String, Vec<(String, String, Vec<String>)>) =
+        let (at, what, lines): (DateTime<Utc>, String, Vec<Line>) =
             serde_json::from_value(shown).expect("an entry");
         assert_eq!(at, moment(&entry["time"]));
         match entry["event"]["type"].as_str() {
@@ -133,17 +136,17 @@ async fn every_change_stands_under_its_cause_and_every_correction_leads_to_its_o
             }
             let id = format!("l{}", change["sequence"]);
             let line = lines.iter().find(|(line, ..)| *line == id);
-            let (_, text, links) = line.unwrap_or_else(|| panic!("no line {id} in {lines:?}"));
+            let (_, text, leads_to) = line.unwrap_or_else(|| panic!("no line {id} in {lines:?}"));
             assert!(text.contains(change["type"].as_str().expect("a type")), "{text}");
             changes += 1;
             if let Some(id) = change["corrected_by"].get("id") {
                 let cause = format!("#e{}", place_of(&change["corrected_by"]["source"], id));
-                assert!(links.contains(&cause), "no {cause} in {links:?}: {text}");
+                assert!(leads_to.contains(&cause), "no {cause} in {leads_to:?}: {text}");
                 corrections += 1;
             }
             for other in ["corrects", "replaced_by"] {
                 if let Some(other) = change[other].as_i64() {
-                    assert!(links.contains(&format!("#l{other}")), "{links:?}: {text}");
+                    assert!(leads_to.contains(&format!("#l{other}")), "{leads_to:?}: {text}");
                 }
             }
         }

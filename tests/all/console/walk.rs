@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tempfile::TempDir;
+use tenure::clock::{Clock as _, SystemClock};
 
 use super::browser::Browser;
 use crate::support::http_client;
@@ -186,7 +187,7 @@ async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
         forecast.contains("access.expired") || forecast.contains("access.expiring"),
         "{forecast}"
     );
-    let until = (Utc::now() + TimeDelta::days(7)).format("%Y-%m-%dT%H:%M:%SZ");
+    let until = (SystemClock.now() + TimeDelta::days(7)).format("%Y-%m-%dT%H:%M:%SZ");
     let expected = demo.api(&format!("/v1/forecast?until={until}&limit=1000")).await;
     let expected = field(&expected["clients"], "client");
     let shown = listed(browser).await;

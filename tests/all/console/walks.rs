@@ -94,7 +94,9 @@ pub async fn prepared(site: &Site, action: &str) -> Option<Walk> {
     let resource = action.split('/').nth(1)?;
     match resource {
         "sweeps" => of_sweep(site, action).await,
-        "dead-letters" | "dead-letter-groups" => of_dead_letters(site, action).await,
+        "dead-letters" => of_dead_letter(site, action).await,
+        "dead-letter-groups" => of_group(site, action).await,
+        "webhooks" => of_webhook(site, action).await,
         _ => of_others(site, action).await,
     }
 }
@@ -165,12 +167,47 @@ fn adds(client: &str) -> Value {
 /// The first dead letter on the page of a group.
 const FIRST_OF_GROUP: &str = "main:has(.head a[href='/dead-letters']) table.rows tbody th a";
 
-async fn of_dead_letters(site: &Site, action: &str) -> Option<Walk> {
-    let dead = async |reason: &str, body: Value| {
-        site.dead("amqp:tenure.dead", reason, body.to_string().as_bytes(), &[])
-            .await;
+/// Stores a message as a dead letter.
+async fn dead(site: &Site, reason: &str, body: Value) {
+    site.dead("amqp:tenure.dead", reason, body.to_string().as_bytes(), &[])
+        .await;
+}
+
+async fn of_dead_letter(site: &Site, action: &str) -> Option<Walk> {
+    let redriven = "1 dead letter redriven";
+    let (reason, message, form, button, said, recorded) = match action {
+        "/dead-letters/{id}/redrive" => (
+            "to be redriven",
+            adds("redriven"),
+            "form[action$=redrive]",
+            "Redrive",
+            redriven,
+            "dead_letter.redrive",
+        ),
+        "/dead-letters/{id}/edit" => (
+            "to be edited",
+            json!({"specversion": "1.0", "type": "client.adedd"}),
+            "form[action$=edit]",
+            "Redrive the edited message",
+            redriven,
+            "dead_letter.edit",
+        ),
+        "/dead-letters/{id}/discard" => (
+            "to be discarded",
+            json!("other nonsense"),
+            "form[action$=redrive]",
+            "Discard",
+            "1 dead letter discarded",
+            "dead_letter.discard",
+        ),
+        _ => return None,
     };
-    let one = async |reason: &'static str, form, button, said, recorded, steps| Walk {
+    dead(site, reason, message).await;
+    let mut steps = vec![Step::Press(reason), Step::Click(FIRST_OF_GROUP)];
+    if recorded == "dead_letter.edit" {
+        steps.push(Step::Fill("textarea", adds("edited").to_string()));
+    }
+    Some(Walk {
         page: "/dead-letters",
         steps,
         // The page begins it as a sentence.
@@ -179,119 +216,47 @@ async fn of_dead_letters(site: &Site, action: &str) -> Option<Walk> {
         button,
         said,
         recorded: (recorded, Some(open(site, reason).await[0].to_string())),
+    })
+}
+
+async fn of_group(site: &Site, action: &str) -> Option<Walk> {
+    let (reason, messages, link, asked, button, said, recorded) = match action {
+        "/dead-letter-groups/redrive" => (
+            "all are redriven",
+            [adds("group-0"), adds("group-1")],
+            "a[href*='groups/redrive']",
+            "Redrive 2 dead letters of /space",
+            "Redrive all",
+            "2 dead letters redriven",
+            "dead_letter.redrive",
+        ),
+        "/dead-letter-groups/discard" => (
+            "all are discarded",
+            [json!("nonsense"), json!("more nonsense")],
+            "a[href*='groups/discard']",
+            "Discard 2 dead letters with no source",
+            "Discard all",
+            "2 dead letters discarded",
+            "dead_letter.discard",
+        ),
+        _ => return None,
     };
-    let to = |reason: &'static str| vec![Step::Press(reason), Step::Click(FIRST_OF_GROUP)];
-    let group = |reason, link, asked: &[&'static str], button, said, recorded| Walk {
+    for message in messages {
+        dead(site, reason, message).await;
+    }
+    Some(Walk {
         page: "/dead-letters",
         steps: vec![Step::Press(reason), Step::Click(link)],
-        asked: asked.to_vec(),
+        asked: vec![asked, reason, "Dead letter"],
         form: "form.confirm",
         button,
         said,
         recorded: (recorded, None),
-    };
-    Some(match action {
-        "/dead-letters/{id}/redrive" => {
-            dead("to be redriven", adds("redriven")).await;
-            let form = "form[action$=redrive]";
-            let said = "1 dead letter redriven";
-            one(
-                "to be redriven",
-                form,
-                "Redrive",
-                said,
-                "dead_letter.redrive",
-                to("to be redriven"),
-            )
-            .await
-        }
-        "/dead-letters/{id}/edit" => {
-            let mut broken = adds("edited");
-            broken["type"] = "client.adedd".into();
-            dead("to be edited", broken).await;
-            let mut steps = to("to be edited");
-            steps.push(Step::Fill("textarea", adds("edited").to_string()));
-            let form = "form[action$=edit]";
-            let said = "1 dead letter redriven";
-            one(
-                "to be edited",
-                form,
-                "Redrive the edited message",
-                said,
-                "dead_letter.edit",
-                steps,
-            )
-            .await
-        }
-        "/dead-letters/{id}/discard" => {
-            dead("to be discarded", json!("other nonsense")).await;
-            let form = "form[action$=redrive]";
-            let said = "1 dead letter discarded";
-            one(
-                "to be discarded",
-                form,
-                "Discard",
-                said,
-                "dead_letter.discard",
-                to("to be discarded"),
-            )
-            .await
-        }
-        "/dead-letter-groups/redrive" => {
-            dead("all are redriven", adds("group-0")).await;
-            dead("all are redriven", adds("group-1")).await;
-            let asked = &[
-                "Redrive 2 dead letters of /space",
-                "all are redriven",
-                "Dead letter",
-            ];
-            let said = "2 dead letters redriven";
-            group(
-                "all are redriven",
-                "a[href*='groups/redrive']",
-                asked,
-                "Redrive all",
-                said,
-                "dead_letter.redrive",
-            )
-        }
-        "/dead-letter-groups/discard" => {
-            dead("all are discarded", json!("nonsense")).await;
-            dead("all are discarded", json!("more nonsense")).await;
-            let asked = &[
-                "Discard 2 dead letters with no source",
-                "all are discarded",
-                "Dead letter",
-            ];
-            let said = "2 dead letters discarded";
-            group(
-                "all are discarded",
-                "a[href*='groups/discard']",
-                asked,
-                "Discard all",
-                said,
-                "dead_letter.discard",
-            )
-        }
-        _ => return None,
     })
 }
 
-async fn of_others(site: &Site, action: &str) -> Option<Walk> {
+async fn of_webhook(site: &Site, action: &str) -> Option<Walk> {
     Some(match action {
-        "/statements/{month}/close" => {
-            let at = site.engine.now() - TimeDelta::days(10);
-            site.event("old", "client.added", at, json!({"name": "Old"}))
-                .await;
-            question(
-                "/statements/2026-02",
-                "main .chips a[href$=close]",
-                &["cannot be undone"],
-                "Close the month",
-                "The month is closed",
-                ("statement.close", "2026-02"),
-            )
-        }
         "/webhooks/{name}/pause" => {
             site.endpoint("crm", FeedStart::Latest).await;
             question(
@@ -315,6 +280,25 @@ async fn of_others(site: &Site, action: &str) -> Option<Walk> {
                 "Resume",
                 "The endpoint is resumed",
                 ("webhook.resume", "warehouse"),
+            )
+        }
+        _ => return None,
+    })
+}
+
+async fn of_others(site: &Site, action: &str) -> Option<Walk> {
+    Some(match action {
+        "/statements/{month}/close" => {
+            let at = site.engine.now() - TimeDelta::days(10);
+            site.event("old", "client.added", at, json!({"name": "Old"}))
+                .await;
+            question(
+                "/statements/2026-02",
+                "main .chips a[href$=close]",
+                &["cannot be undone"],
+                "Close the month",
+                "The month is closed",
+                ("statement.close", "2026-02"),
             )
         }
         // The name of a host may have any characters.
