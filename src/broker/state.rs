@@ -34,14 +34,14 @@ impl Part {
         }
     }
 
-    /// Maximum frame size in bytes, where less than RabbitMQ's proposal is enough. The client library buffers 32 frames
-    /// per direction: 8 MiB at RabbitMQ's 128 KiB. Consumers must accept RabbitMQ's size, because headers arrive in a
-    /// single frame, however long they are.
-    pub fn frame_max(self) -> Option<u32> {
+    /// Maximum frame size in bytes. The client library buffers 32 frames per direction: 8 MiB at the 128 KiB that RabbitMQ
+    /// proposes. A body may take several frames. Properties arrive in a single frame, however long they are:
+    /// [`super::screen`] withholds longer ones from the library.
+    pub fn frame_max(self) -> u32 {
         match self {
-            Self::Consumers | Self::Dead => None,
-            Self::Heartbeat => Some(8 << 10),
-            Self::Relay => Some(32 << 10),
+            Self::Consumers | Self::Dead => 64 << 10,
+            Self::Heartbeat => 8 << 10,
+            Self::Relay => 32 << 10,
         }
     }
 }

@@ -57,7 +57,7 @@ async fn once(
     began: &mut Option<Instant>,
 ) -> Result<(), BrokerError> {
     let connection = tokio::select! {
-        connected = context.address.connect(part.connection_name(), part.frame_max()) => connected?,
+        connected = context.address.connect(part.connection_name(), Some(part.frame_max())) => connected?,
         () = stop.cancelled() => return Ok(()),
     };
     *began = Some(Instant::now());
