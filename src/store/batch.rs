@@ -65,10 +65,15 @@ impl<T: BatchRead + BatchWrite> Batch for T {}
 /// forever with others that do the same.
 #[async_trait]
 pub trait BatchRead: Send {
-    /// Those of these `(source, id)` pairs that are in the event log already.
-    async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>>;
+    /// Locks and loads the clients of events, as [`BatchRead::lock`] does, waiting for those that are busy. Also returns the places
+    /// of those `(source, id)` pairs that are in the event log already.
+    async fn lock_for_events(
+        &mut self,
+        keys: &[ClientKey],
+        ids: &[(&str, &str)],
+    ) -> Result<(Vec<Stored>, HashSet<usize>)>;
 
-    /// What the event log has under the source and id of each of these events, which are [`BatchRead::duplicates`]. Leaves out
+    /// What the event log has under the source and id of each of these events, which are in it already. Leaves out
     /// events that the log has with the same client, type, time and data. Each with the place of its event. The clients are
     /// locked.
     async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>>;

@@ -442,7 +442,7 @@ macro_rules! delegate_batch {
 
 delegate_batch! {
     BatchRead {
-        duplicates(ids: &[(&str, &str)]) -> HashSet<(String, String)>;
+        lock_for_events(keys: &[ClientKey], ids: &[(&str, &str)]) -> (Vec<Stored>, HashSet<usize>);
         namesakes(known: &[&Event]) -> Vec<(usize, Namesake)>;
         lock(keys: &[ClientKey], skip_busy: bool) -> Vec<Stored>;
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;

@@ -158,25 +158,6 @@ fn content(event: &Event) -> String {
     format!("{source:?} {id:?} {key} {} {kind}", time.timestamp_micros())
 }
 
-/// The places of the events that are in the log already. Each one is looked up: a source may give one id to two events, also of
-/// different clients.
-async fn read_duplicates(
-    batch: &mut dyn Batch,
-    part: &[(usize, Event)],
-) -> Result<HashSet<usize>, StoreError> {
-    let ids: Vec<(&str, &str)> = part
-        .iter()
-        .map(|(_, event)| (&*event.source, &*event.id))
-        .collect();
-    let known = batch.duplicates(&ids).await?;
-    Ok(ids
-        .into_iter()
-        .enumerate()
-        .filter(|(_, (source, id))| known.contains(&((*source).to_owned(), (*id).to_owned())))
-        .map(|(place, _)| place)
-        .collect())
-}
-
 /// The events of a part that are not planned: those that are in the log already, and those whose source gave their id to another
 /// event first. By their places in the part.
 #[derive(Default)]
@@ -186,13 +167,14 @@ pub(super) struct Known {
     pub mistakes: BTreeMap<usize, String>,
 }
 
-/// Finds the events of a part that are in the log. `has_namesakes`: the part may have two events with one source and id.
+/// Compares the events of a part that are in the log, at the places `duplicates`, with what is there. `has_namesakes`: the part may
+/// have two events with one source and id.
 pub(super) async fn read_known(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],
+    duplicates: HashSet<usize>,
     has_namesakes: bool,
 ) -> Result<Known, StoreError> {
-    let duplicates = read_duplicates(batch, part).await?;
     let places: Vec<usize> = (0..part.len())
         .filter(|place| duplicates.contains(place))
         .collect();

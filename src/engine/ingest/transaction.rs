@@ -1,6 +1,6 @@
 //! One transaction of events: reads what the plan needs, plans, and writes, part by part.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
@@ -111,13 +111,13 @@ impl Engine {
         transaction: &Transaction<'_>,
         context: Option<&TransactionContext>,
     ) -> Result<(Commit, Ingested), StoreError> {
-        let stored = lock_clients(batch, part, transaction.suspicious).await?;
+        let (stored, duplicates) = lock_clients(batch, part, transaction.suspicious).await?;
         // Only after the locks: while the transaction waited for one, its context may have become stale.
         let context = match context {
             Some(context) => context.clone(),
             None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
-        let known = read_known(batch, part, transaction.originals.has_namesakes).await?;
+        let known = read_known(batch, part, duplicates, transaction.originals.has_namesakes).await?;
         let NewEvents {
             events,
             places,
@@ -256,19 +256,25 @@ fn outcomes_of(plan: Plan) -> (Commit, Vec<Outcome>) {
     (plan.commit, outcomes)
 }
 
+/// The clients of a part, locked, and the places of its events that are in the log already. Each event is looked up: a source may
+/// give one id to two events, also of different clients.
 async fn lock_clients(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],
     suspicious: bool,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<(Vec<Stored>, HashSet<usize>), StoreError> {
     let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let mut stored = batch.lock(&keys, false).await?;
+    let ids: Vec<(&str, &str)> = part
+        .iter()
+        .map(|(_, event)| (&*event.source, &*event.id))
+        .collect();
+    let (mut stored, duplicates) = batch.lock_for_events(&keys, &ids).await?;
     if suspicious {
         release_disputed_names(batch, &mut stored).await?;
     }
-    Ok(stored)
+    Ok((stored, duplicates))
 }
 
 /// The holders of the names that the plan must know.

@@ -9,17 +9,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::numbers::ClientNumbers;
+use super::numbers::{ClientNumbers, Numbers};
 use super::session::Session;
 use super::sessions::{Need, Sessions};
 use super::{
-    PostgresStore, checkpoints, duplicates, halts, history, lanes, numbering, numbers, policies, sources,
-    touches, verification, write,
+    PostgresStore, checkpoints, duplicates, halts, history, lanes, numbering, numbers, policies, reading,
+    sources, touches, verification, write,
 };
 use crate::domain::{ClientKey, Event, Namesake, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
-use crate::store::touches::open_run;
 use crate::store::{
     Batch, BatchRead, BatchWrite, Checkpoints, ClientSnapshot, Commit, ExpectedSource, Halt, HistoryRange,
     LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, Transactions,
@@ -75,6 +74,8 @@ pub(super) struct Held {
     pub places: HashMap<ClientKey, String>,
     /// Clients in a renew-only window, which a write ends. Their touches are locked too.
     pub renew_only: HashSet<ClientKey>,
+    /// The numbers of words and sources that were read with the clients.
+    pub dictionary: Numbers,
 }
 
 impl Held {
@@ -114,6 +115,18 @@ impl PostgresBatch {
             .await
     }
 
+    /// Locks clients and reads their rows, without their touches.
+    async fn lock_rows(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        debug_assert!(keys.is_sorted(), "locks out of key order cause deadlocks");
+        let (connection, debt) = self.session.lend()?;
+        let held = &mut self.held;
+        let locked = debt.paid_by(lock(connection, keys, skip_busy, held)).await;
+        locked.inspect_err(|error| self.doubt_numbering_on(error))
+    }
+
     fn doubt_numbering_on(&self, error: &StoreError) {
         if matches!(error, StoreError::Conflict(_)) {
             self.numbering_doubted.store(true, Ordering::Relaxed);
@@ -136,12 +149,21 @@ pub(super) fn begin_statement(writer: i64) -> String {
 
 #[async_trait]
 impl BatchRead for PostgresBatch {
-    async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
+    async fn lock_for_events(
+        &mut self,
+        keys: &[ClientKey],
+        ids: &[(&str, &str)],
+    ) -> Result<(Vec<Stored>, HashSet<usize>)> {
+        let mut clients = self.lock_rows(keys, false).await?;
+        if clients.is_empty() && ids.is_empty() {
+            return Ok((clients, HashSet::new()));
         }
         let (connection, debt) = self.session.lend()?;
-        debt.paid_by(duplicates::known(connection, ids)).await
+        let held = &mut self.held;
+        let duplicates = debt
+            .paid_by(reading::read(connection, &mut clients, ids, held))
+            .await?;
+        Ok((clients, duplicates))
     }
 
     async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {
@@ -155,16 +177,14 @@ impl BatchRead for PostgresBatch {
     }
 
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        let mut clients = self.lock_rows(keys, skip_busy).await?;
+        if !clients.is_empty() {
+            let (connection, debt) = self.session.lend()?;
+            let held = &mut self.held;
+            debt.paid_by(reading::open_runs(connection, &mut clients, held))
+                .await?;
         }
-        debug_assert!(keys.is_sorted(), "locks out of key order cause deadlocks");
-        let (connection, debt) = self.session.lend()?;
-        let held = &mut self.held;
-        let locked = debt
-            .paid_by(lock_and_read(connection, keys, skip_busy, held))
-            .await;
-        locked.inspect_err(|error| self.doubt_numbering_on(error))
+        Ok(clients)
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
@@ -290,17 +310,6 @@ pub(super) async fn holders(
     Ok(holders.into_iter().map(claim).collect())
 }
 
-async fn lock_and_read(
-    connection: &mut PgConnection,
-    keys: &[ClientKey],
-    skip_busy: bool,
-    held: &mut Held,
-) -> Result<Vec<Stored>> {
-    let mut clients = lock(connection, keys, skip_busy, held).await?;
-    open_runs(connection, &mut clients, held).await?;
-    Ok(clients)
-}
-
 row! {
     /// A client with a number. Its row is missing, or busy, where the columns of the row are null.
     LockedRow {
@@ -380,33 +389,6 @@ async fn lock(
 /// The index for a number from PostgreSQL, which counts from one.
 pub(super) fn place_of(number: i32) -> usize {
     usize::try_from(number - 1).unwrap_or_default()
-}
-
-/// Reads the touches of locked clients, and locks them: in a renew-only window, other transactions may add to them. A
-/// statement of its own, because the statement that locks would read them as of its start, before it waited for a
-/// client.
-async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: &mut Held) -> Result<()> {
-    let numbers = held.numbers_of(clients.iter().map(|stored| &stored.key));
-    let runs: Vec<(i32, Vec<u8>, bool)> = sqlx::query_as(
-        "select k.place, t.open_run, t.is_renew_only
-         from (select generate_subscripts($1::integer[], 1) as place, unnest($1::integer[]) as client) k
-         cross join lateral (
-             select open_run, renew_before is not null as is_renew_only
-             from touches where client = k.client
-             for update
-         ) t",
-    )
-    .bind(numbers)
-    .fetch_all(connection)
-    .await?;
-    for (place, run, is_renew_only) in runs {
-        let client = &mut clients[place_of(place)];
-        client.touches = open_run(&client.key, &run)?;
-        if is_renew_only {
-            held.renew_only.insert(client.key.clone());
-        }
-    }
-    Ok(())
 }
 
 /// Keys as two arrays of equal length, for statements.

@@ -44,38 +44,72 @@ pub(super) async fn look_up(
     Ok(())
 }
 
-/// Every client must still have the version that was read, or still be missing. Existing clients come first: they may
-/// free a name that a new one takes.
-pub(super) async fn write(
-    connection: &mut PgConnection,
-    writes: &[ClientWrite],
-    journal: &[Entry],
-    held: &Held,
-) -> Result<()> {
-    let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
-    let mut known = ClientArrays::default();
-    let mut known_places = Vec::new();
-    let mut new = ClientArrays::default();
-    for write in writes {
-        let journaled = journaled.remove(&write.key);
-        if write.read_version > 0 {
-            // A removed client matches no row, which is a conflict.
-            known_places.push(held.places.get(&write.key).map(String::as_str));
-            known.push(write, held.number(&write.key), journaled);
-        } else {
-            new.push(write, held.number(&write.key), journaled);
+/// The rows of clients that a commit writes.
+pub(super) struct ClientRows<'a> {
+    pub known: KnownClients<'a>,
+    new: ClientArrays<'a>,
+    /// Clients with journal lines but no other write.
+    journaled: Vec<i32>,
+}
+
+/// The rows of clients that exist, with their locations, for [`UPDATE`].
+#[derive(Default)]
+pub(super) struct KnownClients<'a> {
+    columns: ClientArrays<'a>,
+    places: Vec<Option<&'a str>>,
+}
+
+impl<'a> ClientRows<'a> {
+    pub fn of(writes: &'a [ClientWrite], journal: &[Entry], held: &'a Held) -> Self {
+        let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
+        let mut known = KnownClients::default();
+        let mut new = ClientArrays::default();
+        for write in writes {
+            let journaled = journaled.remove(&write.key);
+            if write.read_version > 0 {
+                // A removed client matches no row, which is a conflict.
+                known.places.push(held.places.get(&write.key).map(String::as_str));
+                known.columns.push(write, held.number(&write.key), journaled);
+            } else {
+                new.push(write, held.number(&write.key), journaled);
+            }
+        }
+        Self {
+            known,
+            new,
+            journaled: held.numbers_of(journaled),
         }
     }
-    let mut written = 0;
-    if !known.clients.is_empty() {
-        written += update_clients(connection, known, known_places).await?;
+
+    /// If there are new clients, writes all clients, and returns how many were written. Existing clients come first: they may
+    /// free a name that a new one takes. Marks clients that have journal lines only.
+    pub async fn write_before_events(&mut self, connection: &mut PgConnection) -> Result<u64> {
+        stamp(connection, std::mem::take(&mut self.journaled)).await?;
+        if self.new.clients.is_empty() {
+            return Ok(0);
+        }
+        let known = std::mem::take(&mut self.known);
+        let mut written = 0;
+        if !known.is_empty() {
+            let update = known.bind(sqlx::query(UPDATE)).execute(&mut *connection);
+            written += update.await?.rows_affected();
+        }
+        Ok(written + insert_clients(connection, std::mem::take(&mut self.new)).await?)
     }
-    if !new.clients.is_empty() {
-        written += insert_clients(connection, new).await?;
-    }
-    expect_written(written, writes)?;
-    stamp(connection, held.numbers_of(journaled)).await
 }
+
+impl<'a> KnownClients<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub fn bind(self, query: Statement<'a>) -> Statement<'a> {
+        self.columns.bind(query).bind(self.places)
+    }
+}
+
+/// A statement with the parameters that are bound so far.
+pub(super) type Statement<'a> = Query<'a, Postgres, PgArguments>;
 
 /// The columns of clients, all of equal length.
 #[derive(Default)]
@@ -112,8 +146,8 @@ impl<'a> ClientArrays<'a> {
         self.accounts.push(facets.account);
     }
 
-    fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
-        sqlx::query(statement)
+    fn bind(self, query: Statement<'a>) -> Statement<'a> {
+        query
             .bind(self.clients)
             .bind(self.partners)
             .bind(self.names)
@@ -129,30 +163,23 @@ impl<'a> ClientArrays<'a> {
     }
 }
 
-/// Locked rows have not moved. The client is compared for safety only. Its partner never changes.
-async fn update_clients<'a>(
-    connection: &mut PgConnection,
-    clients: ClientArrays<'a>,
-    places: Vec<Option<&'a str>>,
-) -> Result<u64> {
-    let statement = "update clients
-         set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
-             as_of = w.as_of, version = w.version, doc = w.doc::json, account = w.account,
-             journaled_by = case when w.journaled
-                                 then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-                                 else journaled_by end
-         from (
-             select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
-                    unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
-                    unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
-                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as account,
-                    unnest($13::text[]) as place
-         ) w
-         where clients.ctid = w.place::tid and clients.version = w.version - 1
-               and clients.client = w.client";
-    let done = clients.bind(statement).bind(places).execute(connection).await?;
-    Ok(done.rows_affected())
-}
+/// Locked rows have not moved. The client is compared for safety only. Its partner never changes. Every client must still have
+/// the version that was read.
+pub(super) const UPDATE: &str = "update clients
+     set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
+         as_of = w.as_of, version = w.version, doc = w.doc::json, account = w.account,
+         journaled_by = case when w.journaled
+                             then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                             else journaled_by end
+     from (
+         select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
+                unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
+                unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
+                unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as account,
+                unnest($13::text[]) as place
+     ) w
+     where clients.ctid = w.place::tid and clients.version = w.version - 1
+           and clients.client = w.client";
 
 /// Writes clients that have no row yet, and marks none of them as written to the journal.
 pub(super) async fn insert(connection: &mut PgConnection, writes: &[ClientWrite], held: &Held) -> Result<()> {
@@ -177,7 +204,7 @@ async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>
                     unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
                     unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as account
          ) w";
-    let done = clients.bind(statement).execute(connection).await?;
+    let done = clients.bind(sqlx::query(statement)).execute(connection).await?;
     Ok(done.rows_affected())
 }
 

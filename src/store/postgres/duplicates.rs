@@ -1,6 +1,6 @@
-//! Finds events that are in the log already.
+//! Finds events of the log by source and id.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -12,28 +12,6 @@ use crate::store::Result;
 use crate::store::columns::key;
 use crate::store::commit::data_of;
 use crate::store::namesakes::{self, NamesakeRow};
-
-/// Those of these pairs of source and id that are in the log.
-pub(super) async fn known(
-    connection: &mut PgConnection,
-    ids: &[(&str, &str)],
-) -> Result<HashSet<(String, String)>> {
-    let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
-    let known: Vec<(String, String)> = sqlx::query_as(
-        "select k.source, k.id
-         from unnest($1::text[], $2::text[], $3::bytea[]) as k (source, id, id_bytes)
-         cross join lateral (
-             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
-         ) s
-         cross join lateral (select 1 from events where ref = s.ref limit 1) e",
-    )
-    .bind(sources)
-    .bind(&ids)
-    .bind(ids.iter().map(|id| id_bytes(id)).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    Ok(known.into_iter().collect())
-}
 
 /// What the log has under the source and id of each event, unless it is the same.
 pub(super) async fn namesakes(

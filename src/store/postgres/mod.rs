@@ -1,5 +1,5 @@
 //! The adapter for PostgreSQL, for several workers. A batch is one transaction at READ COMMITTED that locks its clients
-//! in key order and writes each table with one statement.
+//! in key order.
 //!
 //! Statements of a batch look up their keys with `cross join lateral (… offset 0)` or `… for update`: while a table is
 //! small, PostgreSQL plans, and then caches, a sequential scan for a plain join with `unnest`.
@@ -13,6 +13,7 @@ mod checkpoints;
 mod client_writes;
 mod clients;
 mod clock;
+mod combined;
 mod dead_letters;
 mod duplicates;
 mod durable;
@@ -31,6 +32,7 @@ mod numbers;
 mod outbox;
 mod pages;
 mod policies;
+mod reading;
 mod related;
 mod retention;
 mod servers;

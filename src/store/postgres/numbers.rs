@@ -1,7 +1,7 @@
 //! The numbers that stand for keys, sources and words in the tables.
 //!
-//! Each transaction that writes reads those that it needs, and adds those that are missing. They are not remembered beyond:
-//! a backup may be restored below a running worker, and gives its own numbers. Keys are added in key order, and words before
+//! Each transaction that writes reads those that it needs, or all words, and adds those that are missing. They are not
+//! remembered beyond: a backup may be restored below a running worker, and gives its own numbers. Keys are added in key order, and words before
 //! sources before keys: transactions that add the same ones wait for each other, and must not do so in a circle.
 
 use std::borrow::Cow;
@@ -26,11 +26,21 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Reads and adds numbers of words and sources.
-    pub(super) async fn of(connection: &mut PgConnection, commit: &Commit) -> Result<Self> {
+    pub(super) fn new(
+        words: impl IntoIterator<Item = (String, i16)>,
+        sources: impl IntoIterator<Item = (String, i32)>,
+    ) -> Self {
+        Self {
+            words: words.into_iter().collect(),
+            sources: sources.into_iter().collect(),
+        }
+    }
+
+    /// The numbers of words and sources: `known`, if the transaction has read all of them. Otherwise reads and adds them.
+    pub(super) async fn of(connection: &mut PgConnection, commit: &Commit, known: Self) -> Result<Self> {
         let (words, sources) = (words_of(commit), sources_of(commit));
-        if words.is_empty() && sources.is_empty() {
-            return Ok(Self::default());
+        if known.lacks(&words, &sources) == (0, 0) {
+            return Ok(known);
         }
         let numbers = Self::read(connection, &words, &sources).await?;
         if numbers.lacks(&words, &sources) == (0, 0) {
@@ -88,10 +98,13 @@ impl Numbers {
 
     /// How many of these words and sources have no number.
     fn lacks(&self, words: &BTreeSet<Cow<'_, str>>, sources: &BTreeSet<&str>) -> (usize, usize) {
-        (
-            words.len().saturating_sub(self.words.len()),
-            sources.len().saturating_sub(self.sources.len()),
-        )
+        let words = words
+            .iter()
+            .filter(|word| !self.words.contains_key(word.as_ref()));
+        let sources = sources
+            .iter()
+            .filter(|source| !self.sources.contains_key(**source));
+        (words.count(), sources.count())
     }
 
     /// The number of a word of the commit.

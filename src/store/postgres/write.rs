@@ -1,13 +1,17 @@
-//! Writes a commit: one statement for each table, with typed arrays. The arrays of a statement come from one slice, and
-//! so have equal length: PostgreSQL would pad a shorter one with nulls.
+//! Writes a commit with typed arrays, most of it in one statement. The arrays for a table come from one slice, and so have equal
+//! length: PostgreSQL would pad a shorter one with nulls.
 //!
 //! Statements with many columns unnest each array in the list of a `select`, row by row and in order. In `from`,
 //! PostgreSQL would first materialize a table for each array.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
 use super::batch::Held;
+use super::client_writes::{ClientRows, KnownClients, Statement};
+use super::combined::combine;
 use super::numbers::Numbers;
 use super::session::Session;
 use super::{
@@ -16,7 +20,7 @@ use super::{
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
-use crate::store::commit::{data_of, expect_logged};
+use crate::store::commit::{data_of, expect_logged, expect_written};
 use crate::store::outbox::ChangeColumns;
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, StoreError};
@@ -33,26 +37,41 @@ macro_rules! step {
     }};
 }
 
+/// Most of what a commit writes, in one statement. Each writes a table that the others do not write. The exceptions do not
+/// touch the same rows: a deadline is either cleared or set.
+static MAIN: LazyLock<String> = LazyLock::new(|| {
+    combine(&[
+        ("clients_written", client_writes::UPDATE),
+        ("events_written", EVENTS),
+        ("journal_written", JOURNAL),
+        ("deadlines_cleared", CLEAR_DEADLINES),
+        ("deadlines_set", SET_DEADLINES),
+    ])
+});
+
 /// Writes everything of a commit, without ending the transaction.
 pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = commit.recorded_at;
     // Numbers first: another transaction that adds the same ones waits until this one ends.
     let numbers = step!(session, |connection| async {
-        let numbers = Numbers::of(connection, commit).await?;
+        let numbers = Numbers::of(connection, commit, std::mem::take(&mut held.dictionary)).await?;
         accesses::find_clients(connection, commit, &mut held.numbers).await?;
         numbers::add_clients(connection, commit, &mut held.numbers).await?;
+        client_writes::look_up(connection, &commit.clients, held).await?;
         Ok(numbers)
     });
-    step!(session, |connection| async {
-        client_writes::look_up(connection, &commit.clients, held).await?;
-        client_writes::write(connection, &commit.clients, &commit.journal, held).await?;
+    let mut clients = ClientRows::of(&commit.clients, &commit.journal, held);
+    let mut written = step!(session, |connection| async {
+        let written = clients.write_before_events(connection).await?;
         touches::end_windows(connection, commit, held).await?;
         touches::write(connection, &commit.touches, held).await?;
-        touches::write_closed_runs(connection, &commit.touches, held).await
+        touches::write_closed_runs(connection, &commit.touches, held).await?;
+        Ok(written)
     });
-    for part in commit.events.chunks(ROWS) {
-        step!(session, |connection| events(connection, part, &numbers, held, at));
+    for rows in main_rows(commit, clients.known) {
+        written += step!(session, |connection| main(connection, rows, &numbers, held, at));
     }
+    expect_written(written, &commit.clients)?;
     for part in commit.outcomes.chunks(ROWS) {
         step!(session, |connection| outcomes(connection, part, &numbers, held));
     }
@@ -71,15 +90,8 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
             connection, part, &numbers, held, at
         ));
     }
-    for part in commit.journal.chunks(ROWS) {
-        step!(session, |connection| journal(
-            connection, part, &numbers, held, at
-        ));
-    }
     step!(session, |connection| async {
         checkpoints::write(connection, &commit.checkpoints, held).await?;
-        clear_deadlines(connection, &commit.deadlines_cleared, &numbers, held).await?;
-        set_deadlines(connection, &commit.deadlines_set, &numbers, held).await?;
         dead_letters::put(connection, &commit.dead_letters, at).await?;
         if let Some(watermark) = &commit.watermark {
             lanes::advance(connection, watermark, at).await?;
@@ -97,32 +109,109 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     Ok(())
 }
 
-async fn events(
+/// The rows of one [`MAIN`] statement.
+struct MainRows<'a> {
+    clients: KnownClients<'a>,
+    events: &'a [EventWrite],
+    journal: &'a [Entry],
+    cleared: &'a [(ClientKey, Sweep)],
+    set: &'a [(ClientKey, Sweep, DateTime<Utc>)],
+}
+
+/// The rows of a commit that [`MAIN`] writes, in parts. The first has everything but long lists of events and lines.
+fn main_rows<'a>(commit: &'a Commit, clients: KnownClients<'a>) -> Vec<MainRows<'a>> {
+    fn part<T>(rows: &[T], number: usize) -> &[T] {
+        rows.chunks(ROWS).nth(number).unwrap_or_default()
+    }
+    let rows = |number| MainRows {
+        clients: KnownClients::default(),
+        events: part(&commit.events, number),
+        journal: part(&commit.journal, number),
+        cleared: &[],
+        set: &[],
+    };
+    let first = MainRows {
+        clients,
+        cleared: &commit.deadlines_cleared,
+        set: &commit.deadlines_set,
+        ..rows(0)
+    };
+    let is_empty = first.clients.is_empty()
+        && first.events.is_empty()
+        && first.journal.is_empty()
+        && first.cleared.is_empty()
+        && first.set.is_empty();
+    if is_empty {
+        return Vec::new();
+    }
+    let longest = commit.events.len().max(commit.journal.len());
+    let others = (1..longest.div_ceil(ROWS)).map(rows);
+    std::iter::once(first).chain(others).collect()
+}
+
+/// Returns the number of clients that were written.
+async fn main(
     connection: &mut PgConnection,
+    rows: MainRows<'_>,
+    numbers: &Numbers,
+    held: &Held,
+    at: DateTime<Utc>,
+) -> Result<u64> {
+    let lines = rows.journal.len();
+    let query = rows.clients.bind(sqlx::query(&MAIN));
+    let query = bind_events(query, rows.events, numbers, held, at);
+    let query = bind_journal(query, rows.journal, numbers, held, at);
+    let query = bind_cleared(query, rows.cleared, numbers, held);
+    let query = bind_set(query, rows.set, numbers, held);
+    let written: Vec<i64> = query.fetch_one(connection).await?.try_get(0)?;
+    let written = |place: usize| written.get(place).copied().unwrap_or_default().unsigned_abs();
+    if written(2) < lines as u64 {
+        // The relay would never publish these lines.
+        return Err(StoreError::Conflict(
+            "this server's transaction numbers are below those of published changes: the tables came from another server".into(),
+        ));
+    }
+    Ok(written(0))
+}
+
+const EVENTS: &str = "insert into events (time, received_at, client, type, reason, ref, sequence, actor, data)
+     select unnest($1::timestamptz[]), $9, unnest($2::integer[]), unnest($3::smallint[]), unnest($4::smallint[]),
+            unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])";
+
+fn bind_events<'a>(
+    query: Statement<'a>,
     writes: &[EventWrite],
     numbers: &Numbers,
     held: &Held,
     at: DateTime<Utc>,
-) -> Result<()> {
+) -> Statement<'a> {
     let name = |write: &EventWrite| numbers.event(&write.event.source, &write.event.id);
-    let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref());
-    sqlx::query(
-        "insert into events (time, received_at, client, type, reason, ref, sequence, actor, data)
-         select unnest($1::timestamptz[]), $9, unnest($2::integer[]), unnest($3::smallint[]), unnest($4::smallint[]),
-                unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])",
-    )
-    .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
-    .bind(held.numbers_of(writes.iter().map(|w| &w.event.key)))
-    .bind(writes.iter().map(|w| numbers.word(w.event.kind.type_name())).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| numbers.reason(w.outcome)).collect::<Vec<_>>())
-    .bind(writes.iter().map(name).collect::<Vec<_>>())
-    .bind(writes.iter().map(sequence).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| actor_text(&w.event.actor)).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| data_of(&w.event.kind)).collect::<Vec<_>>())
-    .bind(at)
-    .execute(connection)
-    .await?;
-    Ok(())
+    let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref()).to_owned();
+    query
+        .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
+        .bind(held.numbers_of(writes.iter().map(|w| &w.event.key)))
+        .bind(
+            writes
+                .iter()
+                .map(|w| numbers.word(w.event.kind.type_name()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            writes
+                .iter()
+                .map(|w| numbers.reason(w.outcome))
+                .collect::<Vec<_>>(),
+        )
+        .bind(writes.iter().map(name).collect::<Vec<_>>())
+        .bind(writes.iter().map(sequence).collect::<Vec<_>>())
+        .bind(
+            writes
+                .iter()
+                .map(|w| actor_text(&w.event.actor))
+                .collect::<Vec<_>>(),
+        )
+        .bind(writes.iter().map(|w| data_of(&w.event.kind)).collect::<Vec<_>>())
+        .bind(at)
 }
 
 async fn outcomes(
@@ -153,13 +242,23 @@ async fn outcomes(
     expect_logged(changed, updates)
 }
 
-async fn journal(
-    connection: &mut PgConnection,
-    entries: &[Entry],
+const JOURNAL: &str = "insert into journal
+         (xid, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor,
+          cause_reason, id, before, after, data)
+     select n.number, unnest($1::timestamptz[]), $14, unnest($2::integer[]), unnest($3::smallint[]),
+            unnest($4::smallint[]), unnest($5::smallint[]), unnest($6::bytea[]), unnest($7::bytea[]),
+            unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
+            unnest($13::text[])
+     from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
+     where n.number > n.published";
+
+fn bind_journal<'a>(
+    query: Statement<'a>,
+    entries: &'a [Entry],
     numbers: &Numbers,
     held: &Held,
     at: DateTime<Utc>,
-) -> Result<()> {
+) -> Statement<'a> {
     let changes: Vec<_> = entries
         .iter()
         .map(|entry| ChangeColumns::of(&entry.change))
@@ -172,72 +271,87 @@ async fn journal(
         let corrector = entry.corrected_by.as_ref();
         corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector)))
     };
-    let written = sqlx::query(
-        "insert into journal
-             (xid, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor,
-              cause_reason, id, before, after, data)
-         select n.number, unnest($1::timestamptz[]), $14, unnest($2::integer[]), unnest($3::smallint[]),
-                unnest($4::smallint[]), unnest($5::smallint[]), unnest($6::bytea[]), unnest($7::bytea[]),
-                unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
-                unnest($13::text[])
-         from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
-         where n.number > n.published",
-    )
-    .bind(entries.iter().map(|e| e.time).collect::<Vec<_>>())
-    .bind(held.numbers_of(entries.iter().map(|e| &e.key)))
-    .bind(changes.iter().map(|c| numbers.word(c.change)).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
-    .bind(entries.iter().map(corrector).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| event_ref(cause_event(&e.cause))).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| event_ref(corrector_event(e))).collect::<Vec<_>>())
-    .bind(actors)
-    .bind(reasons)
-    .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
-    .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
-    .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())
-    .bind(changes.iter().map(|c| &*c.data).collect::<Vec<_>>())
-    .bind(at)
-    .execute(connection)
-    .await?
-    .rows_affected();
-    if written < entries.len() as u64 {
-        // The relay would never publish these lines.
-        return Err(StoreError::Conflict(
-            "this server's transaction numbers are below those of published changes: the tables came from another server".into(),
-        ));
-    }
-    Ok(())
+    query
+        .bind(entries.iter().map(|e| e.time).collect::<Vec<_>>())
+        .bind(held.numbers_of(entries.iter().map(|e| &e.key)))
+        .bind(changes.iter().map(|c| numbers.word(c.change)).collect::<Vec<_>>())
+        .bind(
+            entries
+                .iter()
+                .map(|e| numbers.word(&cause_word(&e.cause)))
+                .collect::<Vec<_>>(),
+        )
+        .bind(entries.iter().map(corrector).collect::<Vec<_>>())
+        .bind(
+            entries
+                .iter()
+                .map(|e| event_ref(cause_event(&e.cause)))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            entries
+                .iter()
+                .map(|e| event_ref(corrector_event(e)))
+                .collect::<Vec<_>>(),
+        )
+        .bind(actors)
+        .bind(reasons)
+        .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.before.to_string()).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.after.to_string()).collect::<Vec<_>>())
+        .bind(
+            changes
+                .into_iter()
+                .map(|c| c.data.to_string())
+                .collect::<Vec<_>>(),
+        )
+        .bind(at)
 }
 
-async fn clear_deadlines(
-    connection: &mut PgConnection,
+const CLEAR_DEADLINES: &str = "delete from deadlines
+     where ctid = any (array(
+         select d.ctid
+         from unnest($1::integer[], $2::smallint[]) as k (client, sweep)
+         cross join lateral (
+             select ctid from deadlines where client = k.client and sweep = k.sweep offset 0
+         ) d
+     ))";
+
+fn bind_cleared<'a>(
+    query: Statement<'a>,
     cleared: &[(ClientKey, Sweep)],
     numbers: &Numbers,
     held: &Held,
-) -> Result<()> {
-    if cleared.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "delete from deadlines
-         where ctid = any (array(
-             select d.ctid
-             from unnest($1::integer[], $2::smallint[]) as k (client, sweep)
-             cross join lateral (
-                 select ctid from deadlines where client = k.client and sweep = k.sweep offset 0
-             ) d
-         ))",
-    )
-    .bind(held.numbers_of(cleared.iter().map(|(key, _)| key)))
-    .bind(
-        cleared
-            .iter()
-            .map(|(_, sweep)| numbers.word(sweep.as_str()))
-            .collect::<Vec<_>>(),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+) -> Statement<'a> {
+    query
+        .bind(held.numbers_of(cleared.iter().map(|(key, _)| key)))
+        .bind(
+            cleared
+                .iter()
+                .map(|(_, sweep)| numbers.word(sweep.as_str()))
+                .collect::<Vec<_>>(),
+        )
+}
+
+const SET_DEADLINES: &str = "insert into deadlines (client, sweep, due_at)
+     select * from unnest($1::integer[], $2::smallint[], $3::timestamptz[])
+     on conflict (client, sweep) do update
+     set due_at = excluded.due_at";
+
+fn bind_set<'a>(
+    query: Statement<'a>,
+    set: &[(ClientKey, Sweep, DateTime<Utc>)],
+    numbers: &Numbers,
+    held: &Held,
+) -> Statement<'a> {
+    query
+        .bind(held.numbers_of(set.iter().map(|(key, ..)| key)))
+        .bind(
+            set.iter()
+                .map(|(_, sweep, _)| numbers.word(sweep.as_str()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(set.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>())
 }
 
 pub(super) async fn set_deadlines(
@@ -246,23 +360,9 @@ pub(super) async fn set_deadlines(
     numbers: &Numbers,
     held: &Held,
 ) -> Result<()> {
-    if set.is_empty() {
-        return Ok(());
+    if !set.is_empty() {
+        let query = bind_set(sqlx::query(SET_DEADLINES), set, numbers, held);
+        query.execute(connection).await?;
     }
-    sqlx::query(
-        "insert into deadlines (client, sweep, due_at)
-         select * from unnest($1::integer[], $2::smallint[], $3::timestamptz[])
-         on conflict (client, sweep) do update
-         set due_at = excluded.due_at",
-    )
-    .bind(held.numbers_of(set.iter().map(|(key, ..)| key)))
-    .bind(
-        set.iter()
-            .map(|(_, sweep, _)| numbers.word(sweep.as_str()))
-            .collect::<Vec<_>>(),
-    )
-    .bind(set.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
     Ok(())
 }

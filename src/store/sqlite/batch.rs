@@ -103,8 +103,14 @@ row! {
 
 #[async_trait]
 impl BatchRead for SqliteBatch {
-    async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        duplicates::known(&mut self.transaction, &mut self.numbers, ids).await
+    async fn lock_for_events(
+        &mut self,
+        keys: &[ClientKey],
+        ids: &[(&str, &str)],
+    ) -> Result<(Vec<Stored>, HashSet<usize>)> {
+        let clients = self.lock(keys, false).await?;
+        let known = duplicates::known(&mut self.transaction, &mut self.numbers, ids).await?;
+        Ok((clients, known))
     }
 
     async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {

@@ -13,12 +13,12 @@ use crate::store::columns::key;
 use crate::store::commit::data_of;
 use crate::store::namesakes::{self, NamesakeRow};
 
-/// Those of these pairs of source and id that are in the log.
+/// The places of those of these pairs of source and id that are in the log.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     numbers: &mut Numbers,
     ids: &[(&str, &str)],
-) -> Result<HashSet<(String, String)>> {
+) -> Result<HashSet<usize>> {
     let sources: BTreeSet<&str> = ids.iter().map(|(source, _)| *source).collect();
     numbers.read_sources(connection, &sources).await?;
     // An unknown source has sent no event.
@@ -37,11 +37,8 @@ pub(super) async fn known(
         |query, (place, source, id)| query.bind(place).bind(source).bind(BoundId(id)),
     )
     .await?;
-    let pair = |(place,): (i64,)| {
-        let (source, id) = ids.get(usize::try_from(place).ok()?)?;
-        Some(((*source).to_owned(), (*id).to_owned()))
-    };
-    Ok(known.into_iter().filter_map(pair).collect())
+    let place = |(place,): (i64,)| usize::try_from(place).ok();
+    Ok(known.into_iter().filter_map(place).collect())
 }
 
 /// The clients whose log has one of these pairs of source and id.

@@ -1,5 +1,7 @@
 //! Commits and rows for the tests of the stores.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Actor, Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
@@ -141,6 +143,12 @@ pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
     let mut locked = batch.lock(std::slice::from_ref(key), false).await.unwrap();
     assert_eq!(locked.len(), 1, "{key}");
     locked.remove(0)
+}
+
+/// The places of the pairs of source and id that are in the log.
+pub async fn duplicates(batch: &mut dyn Batch, ids: &[(&str, &str)]) -> BTreeSet<usize> {
+    let (_, duplicates) = batch.lock_for_events(&[], ids).await.unwrap();
+    duplicates.into_iter().collect()
 }
 
 /// Waits for this many unpublished lines: a transaction of another test, in another database of the same server, may

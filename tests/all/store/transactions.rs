@@ -71,12 +71,8 @@ pub async fn parts_of_a_transaction_see_earlier_parts(fresh: Fresh) {
     assert_eq!((stored.version, &stored.document), (2, &renamed.document));
     let source = added(&b, "e-1", 0, "Bakery").source;
     assert_eq!(
-        batch
-            .duplicates(&[(&source, "e-1"), (&source, "e-2")])
-            .await
-            .unwrap()
-            .len(),
-        1
+        duplicates(&mut *batch, &[(&source, "e-2"), (&source, "e-1")]).await,
+        [1].into()
     );
     let bakery = NameClaim {
         partner: a.partner.clone(),

@@ -53,7 +53,7 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
     }
     let mut held = Held::default();
     let numbers = step!(session, |connection| async {
-        let numbers = Numbers::of(connection, &parts.commit).await?;
+        let numbers = Numbers::of(connection, &parts.commit, Numbers::default()).await?;
         // Adding a key that is there would use up a number.
         numbers::find_clients(connection, &parts.keys, &mut held.numbers).await?;
         numbers::add_keys(connection, &parts.keys, &mut held.numbers).await?;

@@ -237,9 +237,9 @@ async fn one_id_for_two_clients_at_the_same_moment_is_a_conflict() {
     let mut batches = Vec::new();
     for client in ["a", "b"] {
         let mut batch = store.begin().await.unwrap();
-        lock(&mut *batch, &key(client)).await;
-        let known = batch.duplicates(&[("/apps/space", "twice")]).await.unwrap();
-        assert!(known.is_empty());
+        let ids = [("/apps/space", "twice")];
+        let (locked, known) = batch.lock_for_events(&[key(client)], &ids).await.unwrap();
+        assert_eq!((locked.len(), known.len()), (1, 0));
         batches.push((client, batch));
     }
     let mut committed = Vec::new();
