@@ -37,8 +37,8 @@ macro_rules! step {
     }};
 }
 
-/// Most of what a commit writes, in one statement. Each writes a table that the others do not write. The exceptions do not
-/// touch the same rows: a deadline is either cleared or set.
+/// Most of what a commit writes, in one statement. No two of its parts write the same row, which PostgreSQL would not allow: a
+/// deadline is either cleared or set.
 static MAIN: LazyLock<String> = LazyLock::new(|| {
     combine(&[
         ("clients_written", client_writes::UPDATE),
@@ -186,7 +186,7 @@ fn bind_events<'a>(
     at: DateTime<Utc>,
 ) -> Statement<'a> {
     let name = |write: &EventWrite| numbers.event(&write.event.source, &write.event.id);
-    let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref()).to_owned();
+    let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref());
     query
         .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
         .bind(held.numbers_of(writes.iter().map(|w| &w.event.key)))
@@ -299,12 +299,7 @@ fn bind_journal<'a>(
         .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.before.to_string()).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.after.to_string()).collect::<Vec<_>>())
-        .bind(
-            changes
-                .into_iter()
-                .map(|c| c.data.to_string())
-                .collect::<Vec<_>>(),
-        )
+        .bind(changes.into_iter().map(|c| c.data).collect::<Vec<_>>())
         .bind(at)
 }
 
