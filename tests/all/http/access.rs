@@ -115,16 +115,6 @@ async fn an_access_decision_is_made_for_any_moment() {
     }
 }
 
-async fn ask(server: &Server, body: &Value) -> (StatusCode, Value) {
-    let request = server.request(Method::POST, "/v1/access");
-    answer(
-        request
-            .header("content-type", "application/json")
-            .body(body.to_string()),
-    )
-    .await
-}
-
 #[tokio::test]
 async fn many_questions_are_answered_in_their_order() {
     let server = Server::start().await;
@@ -156,7 +146,9 @@ async fn many_questions_are_answered_in_their_order() {
         questions.push(question("bakery"));
         expected.push("access_enabled");
     }
-    let (status, body) = ask(&server, &json!({"questions": questions})).await;
+    let (status, body) = server
+        .post_json("/v1/access", &json!({"questions": questions}))
+        .await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let reasons: Vec<&str> = body["decisions"]
         .as_array()
@@ -169,9 +161,11 @@ async fn many_questions_are_answered_in_their_order() {
     assert_eq!(body["decisions"][2], one);
 
     questions.push(question("bakery"));
-    let (status, body) = ask(&server, &json!({"questions": questions})).await;
+    let (status, body) = server
+        .post_json("/v1/access", &json!({"questions": questions}))
+        .await;
     assert_eq!((status, error_code(&body)), (StatusCode::BAD_REQUEST, "bad_body"));
-    let (status, body) = ask(&server, &json!({"questions": []})).await;
+    let (status, body) = server.post_json("/v1/access", &json!({"questions": []})).await;
     assert_eq!((status, body), (StatusCode::OK, json!({"decisions": []})));
 }
 
@@ -190,7 +184,9 @@ async fn a_question_that_is_malformed_is_named() {
         ),
     ] {
         let good = json!({"partner": "acme", "client": "c"});
-        let (status, body) = ask(&server, &json!({"questions": [good, question]})).await;
+        let (status, body) = server
+            .post_json("/v1/access", &json!({"questions": [good, question]}))
+            .await;
         assert_eq!(
             (status, error_code(&body)),
             (StatusCode::BAD_REQUEST, "bad_parameter")
@@ -206,7 +202,7 @@ async fn a_question_that_is_malformed_is_named() {
         json!({}),
         json!({"questions": [{"partner": "acme", "clinet": "c"}]}),
     ] {
-        let (status, answer) = ask(&server, &body).await;
+        let (status, answer) = server.post_json("/v1/access", &body).await;
         assert_eq!(
             (status, error_code(&answer)),
             (StatusCode::BAD_REQUEST, "bad_body"),

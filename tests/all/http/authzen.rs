@@ -6,16 +6,6 @@ use super::*;
 const ONE: &str = "/access/v1/evaluation";
 const SEVERAL: &str = "/access/v1/evaluations";
 
-async fn post(server: &Server, path: &str, body: &Value) -> (StatusCode, Value) {
-    let request = server.request(Method::POST, path);
-    answer(
-        request
-            .header("content-type", "application/json")
-            .body(body.to_string()),
-    )
-    .await
-}
-
 fn request(kind: &str, id: &str, action: &str) -> Value {
     json!({
         "subject": {"type": "partner", "id": "acme"},
@@ -53,7 +43,9 @@ async fn given() -> Server {
 #[tokio::test]
 async fn an_evaluation_has_a_decision_and_its_context() {
     let server = given().await;
-    let (status, body) = post(&server, ONE, &request("client", "bakery", "invoice_create")).await;
+    let (status, body) = server
+        .post_json(ONE, &request("client", "bakery", "invoice_create"))
+        .await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(body["decision"], true);
     assert_eq!(
@@ -76,7 +68,7 @@ async fn an_evaluation_has_a_decision_and_its_context() {
         ("account", "acc-1", "enter", true, "access_enabled"),
         ("account", "acc-2", "enter", false, "unknown_account"),
     ] {
-        let (status, body) = post(&server, ONE, &request(kind, id, action)).await;
+        let (status, body) = server.post_json(ONE, &request(kind, id, action)).await;
         assert_eq!(
             (status, &body["decision"], &body["context"]["reason"]),
             (StatusCode::OK, &json!(decision), &json!(reason)),
@@ -85,7 +77,7 @@ async fn an_evaluation_has_a_decision_and_its_context() {
     }
     let mut later = request("client", "bakery", "enter");
     later["context"]["at"] = "2026-05-01T00:00:00Z".into();
-    let (_, body) = post(&server, ONE, &later).await;
+    let (_, body) = server.post_json(ONE, &later).await;
     assert_eq!(body["context"]["reason"], "access_expired");
 }
 
@@ -105,7 +97,7 @@ async fn an_unknown_type_is_denied_with_an_error() {
         (request("client", "a b", "can_read"), "`a b`"),
         (request("account", "", "can_read"), "empty"),
     ] {
-        let (status, body) = post(&server, ONE, &request).await;
+        let (status, body) = server.post_json(ONE, &request).await;
         assert_eq!(
             (status, &body["decision"], &body["context"]["error"]["status"]),
             (StatusCode::OK, &json!(false), &json!(404)),
@@ -143,7 +135,7 @@ async fn a_malformed_request_gets_400() {
         (json!("enter"), "invalid type"),
     ] {
         for path in [ONE, SEVERAL] {
-            let (status, answer) = post(&server, path, &body).await;
+            let (status, answer) = server.post_json(path, &body).await;
             assert_eq!(
                 (status, error_code(&answer)),
                 (StatusCode::BAD_REQUEST, "bad_body"),
@@ -161,8 +153,7 @@ async fn a_malformed_request_gets_400() {
 #[tokio::test]
 async fn evaluations_share_default_members() {
     let server = given().await;
-    let (status, body) = post(
-        &server,
+    let (status, body) = server.post_json(
         SEVERAL,
         &json!({
             "subject": {"type": "partner", "id": "acme"},
@@ -223,7 +214,7 @@ async fn evaluations_end_as_their_semantic_says() {
             &[false, false, true],
         ),
     ] {
-        let (status, body) = post(&server, SEVERAL, &ask(semantic, clients)).await;
+        let (status, body) = server.post_json(SEVERAL, &ask(semantic, clients)).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         assert_eq!(decisions(&body), expected, "{semantic} {clients:?}");
     }
@@ -231,15 +222,19 @@ async fn evaluations_end_as_their_semantic_says() {
     let mut clients = vec!["bakery"; 250];
     clients.push("mill");
     clients.extend(["bakery"; 10]);
-    let (_, body) = post(&server, SEVERAL, &ask("deny_on_first_deny", &clients)).await;
+    let (_, body) = server
+        .post_json(SEVERAL, &ask("deny_on_first_deny", &clients))
+        .await;
     assert_eq!(decisions(&body).len(), 251);
 
-    let (status, body) = post(&server, SEVERAL, &ask("all", &mixed)).await;
+    let (status, body) = server.post_json(SEVERAL, &ask("all", &mixed)).await;
     assert_eq!(
         (status, error_code(&body)),
         (StatusCode::BAD_REQUEST, "bad_parameter")
     );
-    let (status, _) = post(&server, SEVERAL, &ask("execute_all", &["bakery"; 1_001])).await;
+    let (status, _) = server
+        .post_json(SEVERAL, &ask("execute_all", &["bakery"; 1_001]))
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
@@ -247,10 +242,13 @@ async fn evaluations_end_as_their_semantic_says() {
 async fn without_a_list_evaluations_are_one_evaluation() {
     let server = given().await;
     let mut body = request("client", "bakery", "enter");
-    let (_, one) = post(&server, ONE, &body).await;
-    assert_eq!(post(&server, SEVERAL, &body).await, (StatusCode::OK, one.clone()));
+    let (_, one) = server.post_json(ONE, &body).await;
+    assert_eq!(
+        server.post_json(SEVERAL, &body).await,
+        (StatusCode::OK, one.clone())
+    );
     body["evaluations"] = json!([]);
-    assert_eq!(post(&server, SEVERAL, &body).await, (StatusCode::OK, one));
+    assert_eq!(server.post_json(SEVERAL, &body).await, (StatusCode::OK, one));
 }
 
 /// Several clients of a partner may have an account. One that allows it decides, and the answer holds until any changes.
@@ -259,7 +257,7 @@ async fn an_account_is_open_if_a_client_of_the_partner_allows_it() {
     let server = given().await;
     let mill = event("mill", "account.created", noon(), json!({"account_id": "acc-1"}));
     server.send(&[mill]).await;
-    let (_, body) = post(&server, ONE, &request("account", "acc-1", "enter")).await;
+    let (_, body) = server.post_json(ONE, &request("account", "acc-1", "enter")).await;
     assert_eq!(
         (&body["decision"], &body["context"]["client"]),
         (&json!(true), &json!("bakery"))
@@ -272,19 +270,19 @@ async fn an_account_is_open_if_a_client_of_the_partner_allows_it() {
             event("mill", "access.enabled", at, json!({})),
         ])
         .await;
-    let (_, body) = post(&server, ONE, &request("account", "acc-1", "enter")).await;
+    let (_, body) = server.post_json(ONE, &request("account", "acc-1", "enter")).await;
     assert_eq!(
         (&body["decision"], &body["context"]["client"]),
         (&json!(true), &json!("mill"))
     );
     let mut other = request("account", "acc-1", "enter");
     other["subject"]["id"] = "best".into();
-    let (_, body) = post(&server, ONE, &other).await;
+    let (_, body) = server.post_json(ONE, &other).await;
     assert_eq!(body["context"]["reason"], "unknown_account");
     // Deleted clients forget their accounts, and an account was none before an event named it.
     let mut before = request("account", "acc-1", "enter");
     before["context"]["at"] = "2026-03-01T11:30:00Z".into();
-    let (_, body) = post(&server, ONE, &before).await;
+    let (_, body) = server.post_json(ONE, &before).await;
     assert_eq!(body["context"]["reason"], "unknown_account");
 }
 

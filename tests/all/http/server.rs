@@ -157,6 +157,16 @@ impl Server {
         .await
     }
 
+    /// Posts JSON.
+    pub async fn post_json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        answer(
+            self.request(Method::POST, path)
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+        )
+        .await
+    }
+
     /// Sends events as a batch and returns their outcomes.
     pub async fn send(&self, events: &[Value]) -> Vec<String> {
         let (status, body) = self.post(BATCH, Value::from(events).to_string()).await;

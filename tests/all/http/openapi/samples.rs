@@ -389,16 +389,7 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
 
 /// The responses about access that are not to a query.
 async fn authzen_samples(server: &Server, samples: &mut Samples) {
-    let post = async |path: &str, body: Value| {
-        let request = server.request(Method::POST, path);
-        answer(
-            request
-                .header("content-type", "application/json")
-                .body(body.to_string()),
-        )
-        .await
-        .1
-    };
+    let post = async |path: &str, body: Value| server.post_json(path, &body).await.1;
     let questions = json!({"questions": [{"partner": "acme", "client": "bakery"}]});
     add(samples, "AccessDecisions", &post("/v1/access", questions).await);
     let mut request = json!({
