@@ -102,8 +102,8 @@ pub async fn a_redelivered_dead_letter_is_one_record(fresh: Fresh) {
     assert_eq!(all(store).await.len(), 3);
 }
 
-pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
-    let store = &*fresh.store;
+/// Receives two dead letters, redrives the first and discards the second. Returns their ids.
+async fn redriven_and_discarded(store: &dyn Store) -> (i64, i64) {
     receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
     let dead_letters = all(store).await;
     let (first, second) = (dead_letters[0].id, dead_letters[1].id);
@@ -112,7 +112,13 @@ pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
         .await
         .unwrap();
     assert!(store.discard_dead_letter(second, moment(5)).await.unwrap());
-    let settled = store.dead_letter(dead_letters[0].id).await.unwrap().unwrap();
+    (first, second)
+}
+
+pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (first, _) = redriven_and_discarded(store).await;
+    let settled = store.dead_letter(first).await.unwrap().unwrap();
     assert_eq!(
         (settled.status, settled.resolved_at),
         (DeadLetterStatus::Redriven, Some(moment(5)))
@@ -136,14 +142,7 @@ pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
 
 pub async fn only_an_open_dead_letter_is_discarded(fresh: Fresh) {
     let store = &*fresh.store;
-    receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
-    let dead_letters = all(store).await;
-    let (first, second) = (dead_letters[0].id, dead_letters[1].id);
-    store
-        .end_redrive(first, false, "applied", moment(5))
-        .await
-        .unwrap();
-    assert!(store.discard_dead_letter(second, moment(5)).await.unwrap());
+    let (first, second) = redriven_and_discarded(store).await;
     for id in [first, second, 999_999] {
         assert!(!store.discard_dead_letter(id, moment(6)).await.unwrap(), "{id}");
     }
