@@ -167,7 +167,7 @@ pub(super) struct Known {
     pub mistakes: BTreeMap<usize, String>,
 }
 
-/// Compares the events of a part that are in the log, at the places `duplicates`, with what is there. `has_namesakes`: the part may
+/// Compares the events of a part that are in the event log, at the places `duplicates`, with what is there. `has_namesakes`: the part may
 /// have two events with one source and id.
 pub(super) async fn read_known(
     batch: &mut dyn Batch,

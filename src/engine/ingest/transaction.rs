@@ -256,7 +256,7 @@ fn outcomes_of(plan: Plan) -> (Commit, Vec<Outcome>) {
     (plan.commit, outcomes)
 }
 
-/// The clients of a part, locked, and the places of its events that are in the log already. Each event is looked up: a source may
+/// The clients of a part, locked, and the places of its events that are in the event log already. Each event is looked up: a source may
 /// give one id to two events, also of different clients.
 async fn lock_clients(
     batch: &mut dyn Batch,

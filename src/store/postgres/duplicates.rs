@@ -1,4 +1,4 @@
-//! Finds events of the log by source and id.
+//! Finds events of the event log by source and id.
 
 use std::collections::BTreeSet;
 

@@ -61,7 +61,7 @@ row! {
     }
 }
 
-/// As [`open_runs`]. Also returns the places of the pairs of source and id that are in the log, and reads the numbers of these
+/// As [`open_runs`]. Also returns the places of the pairs of source and id that are in the event log, and reads the numbers of these
 /// sources and of all words: the commit needs them, and knows them without another round trip.
 pub(super) async fn read(
     connection: &mut PgConnection,

@@ -145,7 +145,7 @@ pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
     locked.remove(0)
 }
 
-/// The places of the pairs of source and id that are in the log.
+/// The places of the pairs of source and id that are in the event log.
 pub async fn duplicates(batch: &mut dyn Batch, ids: &[(&str, &str)]) -> BTreeSet<usize> {
     let (_, duplicates) = batch.lock_for_events(&[], ids).await.unwrap();
     duplicates.into_iter().collect()
