@@ -1,6 +1,9 @@
 //! Replays that start from a checkpoint: they give what a replay from the beginning gives.
 
+use std::pin::pin;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tenure::domain::time::rfc3339;
 use tenure::domain::{Cause, ClientKey, Event, EventKind, Id, Name, Policy, Refusal};
@@ -420,6 +423,52 @@ async fn a_long_history_with_a_checkpoint_near_shares_a_transaction(fresh: Fresh
     assert_eq!(drift(&engine).await, [""; 0]);
 }
 
+/// Ingests events that are all possible. Returns how many histories Tenure replayed for them, and how many of these replays started
+/// from a checkpoint, as its metrics count them.
+async fn replays(engine: &Engine, events: Vec<Event>) -> (u64, u64) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let mut ingesting = pin!(ingest(engine, events));
+    let outcomes = std::future::poll_fn(|context| {
+        metrics::with_local_recorder(&recorder, || ingesting.as_mut().poll(context))
+    })
+    .await;
+    assert!(
+        outcomes.iter().all(|outcome| *outcome == Outcome::Applied),
+        "{outcomes:?}"
+    );
+    let text = recorder.handle().render();
+    let count = |counter: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(counter));
+        value.map_or(0, |value| value.trim().parse().expect("a number"))
+    };
+    (
+        count("tenure_histories_replayed_total"),
+        count("tenure_checkpoints_used_total"),
+    )
+}
+
+async fn a_batch_of_late_events_replays_their_history_once(fresh: Fresh) {
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh, CheckpointSpacing::default()).await;
+    assert_eq!(
+        replays(&engine, long_history()).await,
+        (0, 0),
+        "no event was late"
+    );
+    let late = |minutes, id: &str| {
+        let at = day(1) + TimeDelta::minutes(minutes) + TimeDelta::seconds(1);
+        user(at, id)
+    };
+    let first = vec![late(1_000, "first")];
+    assert_eq!(replays(&engine, first).await, (1, 0), "from the beginning");
+    let batch = (0..100).map(|n| late(1_100 + n, &format!("late-{n}"))).collect();
+    assert_eq!(replays(&engine, batch).await, (1, 1), "from a checkpoint, once");
+    assert_eq!(drift(&engine).await, [""; 0]);
+}
+
 on_both_stores!(
     a_replay_starts_from_the_last_checkpoint_before_the_late_event,
     a_late_event_at_the_moment_of_a_checkpoint_is_before_its_end,
@@ -430,4 +479,5 @@ on_both_stores!(
     what_counts_again_from_before_a_checkpoint_has_its_time_and_cause,
     a_client_with_a_long_history_claims_a_name_in_order_of_arrival,
     a_long_history_with_a_checkpoint_near_shares_a_transaction,
+    a_batch_of_late_events_replays_their_history_once,
 );
