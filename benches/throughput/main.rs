@@ -3,6 +3,7 @@
 //!     cargo bench --bench throughput                          all sections (half an hour or more)
 //!     cargo bench --bench throughput -- --quick               all sections at a smaller scale (some minutes)
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
+//!     cargo bench --bench throughput -- linear                whether a larger import takes longer per event
 //!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
 //!     cargo bench --bench throughput -- --postgres wal_compression=lz4 growth          with another setting of PostgreSQL
 //!     TENURE_TELEMETRY__OTLP_ENDPOINT=http://127.0.0.1:4318 cargo bench --bench throughput -- tenure    with traces, to a collector

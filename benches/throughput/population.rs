@@ -201,6 +201,17 @@ impl Population {
             .collect()
     }
 
+    /// New holdings of the first client, which is active, of all kinds in turn.
+    pub fn add_holdings(&mut self, holdings: usize, during: Period) -> Vec<Event> {
+        (0..holdings)
+            .map(|place| {
+                let at = during.moment(place, holdings);
+                let kind = holding(&mut self.rng, place, at);
+                self.event(0, at, kind)
+            })
+            .collect()
+    }
+
     /// Touches of accounts chosen at random among those that are accessible.
     pub fn touches(&mut self, events: usize, during: Period) -> Vec<Event> {
         let open: Vec<usize> = (0..self.clients.len())
@@ -459,6 +470,34 @@ fn propose_for_account(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
         _ => EventKind::AccessDenied {},
     })
     .filter(|_| client.connected())
+}
+
+/// A new holding. The first is an assignment, which makes the client's service active.
+fn holding(rng: &mut StdRng, place: usize, at: DateTime<Utc>) -> EventKind {
+    match place % 6 {
+        0 => EventKind::AssignmentAdded {
+            assignment_id: id("campaign", rng),
+            service: Some("search".to_owned()),
+        },
+        1 => EventKind::SubscriptionAdded {
+            subscription_id: id("subscription", rng),
+            plan: Some("plus".to_owned()),
+            managed_by: ManagedBy::Partner,
+            paid_until: Some(at + TimeDelta::days(30)),
+        },
+        2 => EventKind::ReportScheduleCreated {
+            schedule_id: id("report", rng),
+        },
+        3 => EventKind::MarginRuleCreated {
+            rule_id: id("margin", rng),
+        },
+        4 => EventKind::UserAdded {
+            user_id: id("user", rng),
+        },
+        _ => EventKind::IntegrationAdded {
+            integration_id: id("bank-feed", rng),
+        },
+    }
 }
 
 fn invitation() -> EventKind {

@@ -20,8 +20,8 @@ pub struct Scale {
     /// Late events in long and in very long histories.
     pub late: LongHistories,
     pub very_late: LongHistories,
-    /// Clients that claim few names in one batch.
-    pub claims: usize,
+    /// What is imported, at the base size.
+    pub imports: Imports,
     /// Accesses that expire in one sweep.
     pub expiries: usize,
     /// Maximum number of events during that sweep, and their rate per second.
@@ -55,6 +55,22 @@ pub struct LongHistories {
     pub late: usize,
 }
 
+/// The base sizes of the imports of the section `linear`.
+#[derive(Clone, Copy, Debug)]
+pub struct Imports {
+    /// Clients that claim few names in one batch.
+    pub claims: usize,
+    /// Holdings of one client.
+    pub holdings: usize,
+    /// Clients with long histories, and the events of each.
+    pub clients: usize,
+    pub history: usize,
+    /// Events of a single client.
+    pub single_history: usize,
+    /// Events per batch, except for the claims.
+    pub batch: usize,
+}
+
 pub const FULL: Scale = Scale {
     name: "full",
     rounds: 3,
@@ -74,7 +90,14 @@ pub const FULL: Scale = Scale {
         events: 100_000,
         late: 20,
     },
-    claims: 5_000,
+    imports: Imports {
+        claims: 5_000,
+        holdings: 2_500,
+        clients: 100,
+        history: 2_500,
+        single_history: 12_500,
+        batch: 1_000,
+    },
     expiries: 1_000_000,
     live: 60_000,
     live_per_second: 100,
@@ -110,7 +133,14 @@ pub const QUICK: Scale = Scale {
         events: 10_000,
         late: 10,
     },
-    claims: 5_000,
+    imports: Imports {
+        claims: 5_000,
+        holdings: 2_500,
+        clients: 25,
+        history: 1_000,
+        single_history: 5_000,
+        batch: 1_000,
+    },
     expiries: 100_000,
     live: 30_000,
     live_per_second: 100,
@@ -146,7 +176,14 @@ pub const SMOKE: Scale = Scale {
         events: 80,
         late: 2,
     },
-    claims: 100,
+    imports: Imports {
+        claims: 100,
+        holdings: 60,
+        clients: 10,
+        history: 40,
+        single_history: 120,
+        batch: 40,
+    },
     expiries: 200,
     live: 3_000,
     live_per_second: 20,

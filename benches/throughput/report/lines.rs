@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 40] = [
+pub const LINES: [Line; 54] = [
     line("drain", "acknowledge-only consumer", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "one transaction per message, sequential", "events/s"),
@@ -98,8 +98,74 @@ pub const LINES: [Line; 40] = [
         "events/s",
     ),
     line(
+        "claims_postgres_larger",
+        "four times as many claims in one batch, PostgreSQL",
+        "events/s",
+    ),
+    line(
         "claims_sqlite",
         "claims of 50 names in one batch, SQLite",
+        "events/s",
+    ),
+    line(
+        "claims_sqlite_larger",
+        "four times as many claims in one batch, SQLite",
+        "events/s",
+    ),
+    line(
+        "holdings_postgres",
+        "holdings of one client, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "holdings_postgres_larger",
+        "four times as many holdings of one client, PostgreSQL",
+        "events/s",
+    ),
+    line("holdings_sqlite", "holdings of one client, SQLite", "events/s"),
+    line(
+        "holdings_sqlite_larger",
+        "four times as many holdings of one client, SQLite",
+        "events/s",
+    ),
+    line(
+        "histories_postgres",
+        "long histories, a tenth of the events late, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "histories_postgres_larger",
+        "histories four times as long, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "histories_sqlite",
+        "long histories, a tenth of the events late, SQLite",
+        "events/s",
+    ),
+    line(
+        "histories_sqlite_larger",
+        "histories four times as long, SQLite",
+        "events/s",
+    ),
+    line(
+        "single_history_postgres",
+        "one very long history, a tenth of the events late, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "single_history_postgres_larger",
+        "one history four times as long, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "single_history_sqlite",
+        "one very long history, a tenth of the events late, SQLite",
+        "events/s",
+    ),
+    line(
+        "single_history_sqlite_larger",
+        "one history four times as long, SQLite",
         "events/s",
     ),
     line("memory_peak", "peak memory with a long backlog", "MB"),

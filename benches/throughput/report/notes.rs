@@ -48,6 +48,17 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
         whole(scale.verified_clients),
         whole(scale.backlog),
     ));
+    let imports = scale.imports;
+    notes.push(format!(
+        "Imports: {} claims; {} holdings; {} clients with {} events each; one client with {} events; and four times as many of \
+         each. In batches of {} events, but the claims in one.",
+        whole(imports.claims),
+        whole(imports.holdings),
+        whole(imports.clients),
+        whole(imports.history),
+        whole(imports.single_history),
+        whole(imports.batch),
+    ));
     notes.extend(growth(bench));
     notes.extend(rows(bench));
     notes

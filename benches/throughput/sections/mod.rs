@@ -2,12 +2,12 @@
 
 mod accessed;
 mod bare_batch;
-mod claims;
 mod drain;
 mod embedded;
 mod growth;
 mod late;
 mod latency;
+mod linear;
 mod memory;
 mod per_message;
 mod sweeps;
@@ -39,8 +39,8 @@ pub enum Section {
     Latency,
     /// Late events in a long history.
     Late,
-    /// Clients that claim few names in one batch.
-    Claims,
+    /// Imports of a size and of four times that size: claims of few names, holdings of one client, late events.
+    Linear,
     /// Many accesses that expire in one sweep, without and with concurrent events, and sweeps that find nothing.
     Sweeps,
     /// Verifying and rebuilding clients that are as their events say.
@@ -65,7 +65,7 @@ impl Section {
         Self::Embedded,
         Self::Latency,
         Self::Late,
-        Self::Claims,
+        Self::Linear,
         Self::Sweeps,
         Self::Verify,
         Self::Memory,
@@ -85,7 +85,7 @@ impl Section {
             Self::Embedded => "embedded",
             Self::Latency => "latency",
             Self::Late => "late",
-            Self::Claims => "claims",
+            Self::Linear => "linear",
             Self::Sweeps => "sweeps",
             Self::Verify => "verify",
             Self::Memory => "memory",
@@ -110,7 +110,7 @@ impl Section {
             self,
             Self::Latency
                 | Self::Late
-                | Self::Claims
+                | Self::Linear
                 | Self::Sweeps
                 | Self::Verify
                 | Self::Memory
@@ -136,7 +136,7 @@ impl Section {
             Self::Embedded => embedded::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Late => late::measure(bench),
-            Self::Claims => claims::measure(bench),
+            Self::Linear => linear::measure(bench),
             Self::Sweeps => sweeps::measure(bench),
             Self::Verify => verify::measure(bench),
             Self::Memory => memory::measure(bench),
