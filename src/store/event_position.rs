@@ -9,19 +9,19 @@ use super::Result;
 use super::columns::{Moment, RowId, row};
 use super::event_id::EventId;
 
-/// The position of an event in a list in order of time. The numbers are those of one store.
+/// The position of an event in a list in order of time. The numbers are those of one store, so only the store can read them: for
+/// everybody else, a position is a text that they return unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPosition {
-    pub time: DateTime<Utc>,
-    pub client: i64,
-    pub source: i64,
-    pub id: String,
+    pub(super) time: DateTime<Utc>,
+    pub(super) client: i64,
+    pub(super) source: i64,
+    pub(super) id: String,
 }
 
 impl EventPosition {
     /// Before every event of this moment: no client and no source has this number, and no id is empty.
-    #[must_use]
-    pub fn at(time: DateTime<Utc>) -> Self {
+    pub(super) fn at(time: DateTime<Utc>) -> Self {
         Self {
             time,
             client: 0,
