@@ -228,7 +228,12 @@ impl Site {
 
     /// Adds a client that is linked and has access.
     pub async fn linked(&self, client: &str) {
-        let at = self.engine.now() - TimeDelta::hours(1);
+        self.linked_at(client, self.engine.now() - TimeDelta::hours(1))
+            .await;
+    }
+
+    /// Links a client at a moment: its access expires 60 days later.
+    pub async fn linked_at(&self, client: &str, at: DateTime<Utc>) {
         self.event(client, "client.added", at, json!({"name": client}))
             .await;
         self.event(client, "client.invited", at, json!({"steps": ["accepted"]}))

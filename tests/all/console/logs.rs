@@ -1,0 +1,88 @@
+//! The pages of refusals, dead letters and the audit log.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tenure::domain::Policy;
+
+use super::html::{links, page};
+use super::site::{Site, by, noon};
+
+#[tokio::test]
+async fn refusals_are_listed_newest_first_across_pages() {
+    let site = Site::start(noon(), &[]).await;
+    for minute in 0..30 {
+        let time = noon() - TimeDelta::minutes(60 - minute);
+        site.event(&format!("nobody-{minute:02}"), "client.deleted", time, json!({}))
+            .await;
+    }
+    let mut listed = Vec::new();
+    let mut path = "/refusals".to_owned();
+    loop {
+        let text = page(&site, &path).await;
+        let rows = text.split("href=\"/clients/acme/nobody-").skip(1);
+        let mut rows: Vec<String> = rows.map(|row| row[..2].to_owned()).collect();
+        rows.dedup();
+        listed.extend(rows);
+        let Some(at) = text.find("rel=\"next\" href=\"") else {
+            break;
+        };
+        let rest = &text[at + "rel=\"next\" href=\"".len()..];
+        path = rest[..rest.find('"').expect("its end")].replace("&amp;", "&");
+    }
+    let newest_first: Vec<String> = (0..30).rev().map(|minute| format!("{minute:02}")).collect();
+    assert_eq!(listed, newest_first);
+}
+
+#[tokio::test]
+async fn dead_letters_are_grouped_by_the_source_of_their_events() {
+    let site = Site::start(noon(), &[]).await;
+    for (id, source) in [("1", "/accounts"), ("2", "/space"), ("3", "/space")] {
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": source, "type": "client.adopted", "subject": "acme/x",
+        });
+        site.line(&event.to_string()).await;
+    }
+    site.line("{\"specversion\":\"1.0\",\"id\":\"4\",\"type\":\"client.adopted\"}")
+        .await;
+    let text = page(&site, "/dead-letters").await;
+    let groups = links(&text, "/dead-letters?reason=");
+    assert_eq!(groups.len(), 3, "{groups:?}");
+    assert!(text.contains(">no source<"), "{text}");
+    for (source, ids) in [
+        ("&source=/accounts", &[1][..]),
+        ("&source=/space", &[2, 3]),
+        ("", &[4]),
+    ] {
+        let is_of = |link: &&String| match source {
+            "" => !link.contains("source="),
+            source => link.contains(source),
+        };
+        let group = groups.iter().find(is_of).expect("a group");
+        let listed = page(&site, group).await;
+        let listed: Vec<String> = links(&listed, "/dead-letters/");
+        let expected: Vec<String> = ids.iter().map(|id| format!("/dead-letters/{id}")).collect();
+        assert_eq!(listed, expected, "{group}");
+        // The page of a dead letter links to its group.
+        assert!(links(&page(&site, &expected[0]).await, "/dead-letters?").contains(group));
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_says_which_settings_a_policy_changes() {
+    let site = Site::start(noon(), &[]).await;
+    let policy = Policy {
+        cleanup_grace: TimeDelta::days(14),
+        ..site.engine.latest_policy().await.expect("a policy")
+    };
+    let authority = by("agreed with the agencies");
+    let operator = site.engine.operator(&authority);
+    operator
+        .apply_policy(&policy, TimeDelta::hours(1))
+        .await
+        .expect("a policy");
+    let text = page(&site, "/audit").await;
+    assert!(
+        text.contains("<code>cleanup.grace</code>: 7d → 14d") && !text.contains("access_idle"),
+        "{text}"
+    );
+}
