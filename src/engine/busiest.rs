@@ -9,7 +9,7 @@ use crate::domain::id::clip;
 
 /// How many sources have a count of their own.
 const NAMED: usize = 20;
-/// How many others are compared with them. More than this many sources at a time are not told apart.
+/// How many others are compared with them. Beyond this many sources at a time, all others are counted as one.
 const CANDIDATES: usize = 1_000;
 /// How often the busiest sources are chosen again.
 const PERIOD: Duration = Duration::from_mins(10);

@@ -394,7 +394,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_trace_spans_total",
         Unit::Count,
-        "Spans by what became of them: exported, failed (the endpoint did not accept them) or dropped (the queue was full) (outcome)",
+        "Spans by outcome: exported, failed (the endpoint did not accept them) or dropped (the queue was full) (outcome)",
     ),
     // process
     (

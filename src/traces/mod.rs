@@ -121,7 +121,7 @@ fn remote(context: &TraceContext) -> SpanContext {
     )
 }
 
-/// A span as other processes are told about it.
+/// A span as messages carry it to other processes.
 fn propagated(span: &SpanContext) -> TraceContext {
     TraceContext {
         trace_id: span.trace_id().to_bytes(),

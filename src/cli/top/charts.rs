@@ -28,7 +28,7 @@ pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figu
         Ok(worker) => worker,
         Err(why) => {
             let why = vec![
-                Line::styled("Events and changes a minute", palette.heading()),
+                Line::styled("Events and changes per minute", palette.heading()),
                 Line::raw("Only a worker counts them, and none was asked:"),
                 Line::styled(visible(&why.to_string()).into_owned(), muted()),
             ];
@@ -37,7 +37,7 @@ pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figu
         }
     };
     let [title, rest] = rows(area, [1, 0]);
-    let heading = "Events and changes a minute, last hour";
+    let heading = "Events, changes per minute, last hour";
     frame.render_widget(Line::styled(heading, palette.heading()), title);
     let series: [(&str, Tone, Count); 6] = [
         ("applied", Tone::Good, |minute| minute.applied),

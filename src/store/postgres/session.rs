@@ -104,7 +104,7 @@ impl Session {
     }
 }
 
-/// The answer that a lent connection owes.
+/// The answer to a statement that was sent on a connection and is not read yet.
 pub(super) struct Debt<'a> {
     owes: &'a mut bool,
     limit: Duration,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The time, what happened, and the types of the changes of each entry.
-fn told(page: &Value) -> Vec<String> {
+fn summarized(page: &Value) -> Vec<String> {
     let entries = page["history"].as_array().unwrap();
     entries
         .iter()
@@ -45,7 +45,7 @@ async fn a_history_tells_events_timers_refusals_and_corrections() {
     let path = "/v1/partners/acme/clients/bakery/history";
     let (status, past) = server.get(path).await;
     assert_eq!(status, StatusCode::OK);
-    let story = told(&past);
+    let story = summarized(&past);
     assert_eq!(
         story[0],
         "03-01T11:00 client.added: link.draft client.named service.pending_assigning visibility.started"
@@ -87,7 +87,7 @@ async fn a_history_tells_events_timers_refusals_and_corrections() {
     assert_eq!(enabled["replaced_by"], correction["sequence"]);
 
     let (_, all) = server.get(&format!("{path}?until=2026-05-01T00:00:00Z")).await;
-    let story = told(&all);
+    let story = summarized(&all);
     assert_eq!(
         story[7..],
         [
