@@ -202,7 +202,7 @@ fn table(view: &View, letters: &[DeadLetterSummary]) -> Markup {
             tbody { @for letter in letters {
                 tr data-row {
                     th scope="row" data-label="Id" { a href={ "/dead-letters/" (letter.id) } { (letter.id) } }
-                    td.wrap data-label="Reason" { (ui::coded(&letter.reason)) @if let Some(outcome) = &letter.redrive_outcome { div.muted { "last redrive: " (outcome) } } }
+                    td.wrap data-label="Reason" { (ui::coded(&letter.reason)) @if let Some(outcome) = &letter.redrive_outcome { div.muted { "last redrive: " (ui::prose(outcome)) } } }
                     td data-label="Source" { (source(letter.source.as_deref())) }
                     td data-label="Origin" { span.id { (ui::breakable(&letter.origin)) } }
                     td data-label="State" { (chip(letter.status.as_str())) }
@@ -255,7 +255,7 @@ fn facts_card(view: &View, record: &DeadLetterRecord) -> Markup {
                 dt { "Last seen" } dd { (when(record.last_seen_at)) }
                 dt { "Times seen" } dd { (number(record.times_seen)) }
                 @if let Some(at) = letter.retry_at.filter(|_| record.status == DeadLetterStatus::Open) { dt { "Next redrive" } dd { (ui::moment_and_distance(view.now, at)) ", automatic" } }
-                @if let Some(at) = record.redriven_at { dt { "Last redrive" } dd { (when(at)) @if let Some(outcome) = &record.redrive_outcome { ": " (outcome) } } }
+                @if let Some(at) = record.redriven_at { dt { "Last redrive" } dd { (when(at)) @if let Some(outcome) = &record.redrive_outcome { ": " (ui::prose(outcome)) } } }
                 @if let Some(at) = record.resolved_at { dt { "Resolved" } dd { (when(at)) } }
             }
         },

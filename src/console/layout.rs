@@ -58,6 +58,8 @@ impl Section {
 #[derive(Default)]
 pub struct Frame<'a> {
     pub title: &'a str,
+    /// The title with its moments as `<time>`. None: it has none.
+    pub heading: Option<Markup>,
     pub section: Section,
     /// The present. None: the page does not know it.
     pub now: Option<DateTime<Utc>>,
@@ -68,6 +70,8 @@ pub struct Frame<'a> {
     pub offered: Offered<'a>,
     /// The field of forms that ends the session. None: there is no session.
     pub csrf: Option<&'a str>,
+    /// Whether it has figures that change in place: only then does it open a stream, because browsers allow a host few connections.
+    pub is_live: bool,
     /// Links and buttons beside the title.
     pub actions: Option<Markup>,
     /// A sentence below the title.
@@ -210,7 +214,7 @@ fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
                 main id="content" {
                     (bar(frame))
                     div.head {
-                        h1 { (frame.title) }
+                        h1 { @if let Some(heading) = &frame.heading { (heading) } @else { (frame.title) } }
                         @if let Some(actions) = &frame.actions { div.actions { (actions) } }
                     }
                     @if let Some(lead) = &frame.lead { p.lead { (lead) } }
@@ -274,9 +278,13 @@ fn bar(frame: &Frame<'_>) -> Markup {
                     a href=(back) { "Back to now" }
                 },
                 (None, Some(now)) => {
-                    span id=[(frame.offered == Offered::All).then_some("live")] { span.dot {} " Now · " span data-state { (full_moment(now)) } }
-                    // Beside the link, not in one box with it: when it appears, the link stays where it is.
-                    span id="stale" hidden { "The state has changed." }
+                    @if frame.is_live {
+                        span id="live" { span.dot {} " Now · " span data-state { (full_moment(now)) } }
+                        // Beside the link, not in one box with it: when it appears, the link stays where it is.
+                        span id="stale" hidden { "The state has changed." }
+                    } @else {
+                        span { "Now · " (full_moment(now)) }
+                    }
                     span.end { a href="" { "Refresh" } }
                 },
                 (None, None) => {},

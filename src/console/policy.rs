@@ -49,7 +49,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
                 p { a href=(ui::url("/what-if", &proposed)) { "See what they would change" } }
             }))
         }
-        @if recorded.is_empty() { (policy_card("From the settings", &html! {}, &html! {}, (&settings, None))) }
+        @if recorded.is_empty() { (policy_card(&html! { "From the settings" }, &html! {}, &html! {}, (&settings, None))) }
         @for (place, (from, policy)) in recorded.iter().enumerate().rev() {
             @let before = place.checked_sub(1).and_then(|before| recorded.get(before)).map(|(_, policy)| policy);
             (policy_card(&since(place, *from), &state(place, in_force), &by(&view, place, *from, &entries), (policy, before)))
@@ -67,12 +67,8 @@ pub async fn show(view: View) -> Result<Response, PageError> {
     Ok(view.page(frame, &content))
 }
 
-fn since(place: usize, from: DateTime<Utc>) -> String {
-    if place == 0 {
-        "From the beginning".into()
-    } else {
-        format!("From {}", ui::spelled(from))
-    }
+fn since(place: usize, from: DateTime<Utc>) -> Markup {
+    html! { @if place == 0 { "From the beginning" } @else { "From " (ui::inline_moment(from)) } }
 }
 
 fn state(place: usize, in_force: usize) -> Markup {
@@ -105,7 +101,7 @@ fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -
 }
 
 fn policy_card(
-    heading: &str,
+    heading: &Markup,
     state: &Markup,
     by: &Markup,
     (policy, before): (&Policy, Option<&Policy>),

@@ -36,7 +36,7 @@ pub fn card(view: &View, key: &ClientKey, history: &[HistoryEntry], at: Option<D
                 }
                 div.ends {
                     span { (first.format("%-d %b %Y")) }
-                    span { output { (here.format("%Y-%m-%d %H:%M UTC")) } " " button.quiet type="submit" { "Show this moment" } }
+                    span { output { time datetime=(rfc3339(here)) { (here.format("%Y-%m-%d %H:%M UTC")) } } " " button.quiet type="submit" { "Show this moment" } }
                     span { "in 90 days" }
                 }
                 span.visually-hidden id="slider-keys" { "The arrow keys move to the previous and the next event. Enter shows the moment." }

@@ -39,6 +39,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
     let frame = Frame {
         title: "Sources and lanes",
         section: Section::Sources,
+        is_live: summary.relay.is_some(),
         lead: Some(html! { "Where events come from, and where changes go." }),
         ..Frame::default()
     };
@@ -58,7 +59,7 @@ fn sources(summary: &Summary) -> Markup {
                     tbody { @for source in &summary.sources {
                         tr data-row {
                             th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
-                            td data-label="State" { (heard(source)) @if let Some(since) = source.silent_since { " " span.muted { "since " (ui::spelled(since)) } } }
+                            td data-label="State" { (heard(source)) @if let Some(since) = source.silent_since { " " span.muted { "since " (ui::inline_moment(since)) } } }
                             td data-label="Last heard" { @match source.last_heard { Some(at) => { (ui::moment_and_ago(summary.now, at)) }, None => { span.muted { "never" } } } }
                             td.num data-label="Events per hour" { (number(source.events_per_hour)) }
                             td data-label="Expected every" { (interval(source.every_seconds)) }

@@ -147,8 +147,8 @@ pub fn holdings_card(client: &ClientView, story: &Story) -> Markup {
                         div.muted {
                             "managed by the " (subscription.managed_by.as_str())
                             @if let Some(plan) = &subscription.plan { ", plan " (plan) }
-                            @if let Some(at) = subscription.paid_until { ", paid until " (ui::spelled(at)) }
-                            @if let Some(at) = subscription.ended_at { ", ended " (ui::spelled(at)) }
+                            @if let Some(at) = subscription.paid_until { ", paid until " (ui::inline_moment(at)) }
+                            @if let Some(at) = subscription.ended_at { ", ended " (ui::inline_moment(at)) }
                         }
                     };
                     (answered("Subscription", &shown, &Answer::Subscription(subscription.id.clone())))

@@ -95,7 +95,7 @@ pub fn card(story: &Story<'_>) -> Markup {
                 span.end.muted { (counted_as(split, "entry", "entries")) }
             }
             @if story.entries.is_empty() { (ui::empty("Nothing happened yet", "Events of this client will appear here.")) }
-            h3.now { @match story.at { None => { "Now" }, Some(at) => { (ui::spelled(at)) } } }
+            h3.now { @match story.at { None => { "Now" }, Some(at) => { (ui::inline_moment(at)) } } }
             @if !later.is_empty() {
                 @match story.at {
                     None => {
@@ -172,7 +172,7 @@ impl<'a> Places<'a> {
                 Some((place, change)) => {
                     a href=(self.story.url(*place, &format!("l{line}"))) {
                         (verb) " " code { (change.kind) }
-                        @if let Some(recorded) = change.recorded { ", recorded " (ui::spelled(recorded)) }
+                        @if let Some(recorded) = change.recorded { ", recorded " (ui::inline_moment(recorded)) }
                     }
                 },
                 None => { (verb) " line " (line) " of the journal" },
@@ -238,7 +238,7 @@ fn event_line(event: &HistoryEvent, place: usize, story: &Story) -> Markup {
     html! {
         b { (event.kind) }
         @if event.count > 1 {
-            span.muted { "× " (number(event.count)) @if let Some(last) = event.last { ", the last " (ui::spelled(last)) } }
+            span.muted { "× " (number(event.count)) @if let Some(last) = event.last { ", the last " (ui::inline_moment(last)) } }
         }
         span.muted { @if &*event.source != PACKED_SOURCE { "from " span.id { (ui::breakable(&event.source)) } } (actor(event)) }
         (fate(event, place, story))
@@ -267,7 +267,7 @@ fn fate(event: &HistoryEvent, place: usize, story: &Story) -> Markup {
                 @if let Some(before) = before { span.muted { "at first refused for another reason: " (before.words()) } }
                 @match applied_later(story.entries, place) {
                     Some(later) => {
-                        span.muted { "an event of this type was " a href=(story.url_of_entry(later)) { "applied later, " (ui::spelled(story.entries[later].time)) } }
+                        span.muted { "an event of this type was " a href=(story.url_of_entry(later)) { "applied later, " (ui::inline_moment(story.entries[later].time)) } }
                     },
                     None => { span.muted { "still refused" } },
                 }
@@ -334,18 +334,18 @@ fn because(corrector: &Corrector, places: &Places) -> Markup {
 }
 
 /// A value of a change: statuses as words, times in UTC to the minute, days in words, anything else as it is.
-pub fn readable(value: &str) -> String {
+pub fn readable(value: &str) -> Markup {
     if let Ok(at) = DateTime::parse_from_rfc3339(value) {
-        return ui::spelled(at.to_utc());
+        return ui::inline_moment(at.to_utc());
     }
     if let Some(days) = value.strip_prefix('P').and_then(|days| days.strip_suffix('D'))
         && let Ok(days) = days.parse::<i64>()
     {
-        return counted(days, "day");
+        return html! { (counted(days, "day")) };
     }
     let is_status = !value.is_empty()
         && value
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    if is_status { words(value) } else { value.to_owned() }
+    html! { @if is_status { (words(value)) } @else { (value) } }
 }

@@ -176,6 +176,7 @@ pub async fn run(path: RawPath<String>, mut view: View) -> Result<Response, Page
     let heading = format!("{}, {}", title(run.sweep.as_str()), ui::spelled(run.scheduled_at));
     let frame = Frame {
         title: &heading,
+        heading: Some(html! { (title(run.sweep.as_str())) ", " (ui::inline_moment(run.scheduled_at)) }),
         section: Section::Sweeps,
         actions: Some(html! { a.button href={ "/sweeps?sweep=" (run.sweep) } { "All runs" } }),
         ..Frame::default()

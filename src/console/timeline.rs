@@ -161,7 +161,7 @@ fn chips(client: &ClientView) -> Markup {
             span { span.muted { "Link " } (optional_chip(client.link.map(LinkStatus::as_str))) }
             span { span.muted { "Service " } (optional_chip(client.service.map(ServiceStatus::as_str))) }
             span { span.muted { "Access " } (chip(client.access.as_str())) }
-            @if let Some(at) = client.expires_at { span.muted { "expires " (ui::spelled(at)) } }
+            @if let Some(at) = client.expires_at { span.muted { "expires " (ui::inline_moment(at)) } }
             @if client.access_request.is_some() { (chip_of(Tone::Attention, "access requested")) }
         }
     }
@@ -224,7 +224,7 @@ fn why_card(view: &View, why: &Why) -> Markup {
                 @for answer in first {
                     section id=(why_id(&answer.answer)) {
                         h3 { (heading(&answer.answer)) " " (value_chip(&answer.value)) }
-                        p { (answer.sentence) }
+                        p { (ui::explained(&answer.sentence)) }
                         details {
                             summary { "Causes, and what would change it" }
                             (grounds(view, answer))
@@ -236,7 +236,7 @@ fn why_card(view: &View, why: &Why) -> Markup {
                         summary { (heading(&answer.answer)) " " (value_chip(&answer.value)) }
                         // A link to what is in here opens it.
                         div id=(why_id(&answer.answer)) {
-                            p { (answer.sentence) }
+                            p { (ui::explained(&answer.sentence)) }
                             (grounds(view, answer))
                         }
                     }
@@ -253,15 +253,15 @@ fn grounds(view: &View, answer: &Explanation) -> Markup {
     html! {
         @if !answer.causes.is_empty() {
             p.muted { "It rests on" }
-            ul { @for cause in &answer.causes { li { @if let Some(time) = cause.time { (at(time)) " " } (cause.sentence) } } }
+            ul { @for cause in &answer.causes { li { @if let Some(time) = cause.time { (at(time)) " " } (ui::explained(&cause.sentence)) } } }
         }
         @if !answer.supporting.is_empty() {
             p.muted { "Together with" }
-            ul { @for event in &answer.supporting { li { (at(event.time)) " " (event.sentence) } } }
+            ul { @for event in &answer.supporting { li { (at(event.time)) " " (ui::explained(&event.sentence)) } } }
         }
         @if !answer.turns.is_empty() {
             p.muted { "What would change it" }
-            ul { @for turn in &answer.turns { li { @if let Some(time) = turn.time { (at(time)) " " } (turn.sentence) } } }
+            ul { @for turn in &answer.turns { li { @if let Some(time) = turn.time { (at(time)) " " } (ui::explained(&turn.sentence)) } } }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The parts that pages are made of: times, chips, tables, figures, links.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
 use crate::domain::ClientKey;
@@ -23,7 +23,7 @@ fn machine(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A moment in a table, in UTC to the minute. The script adds the reader's own time as a tooltip.
+/// A moment in a table, in UTC to the minute. The script adds the reader's own time beside it, as beside every `<time>`.
 pub fn moment(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(machine(at)) { (at.format("%Y-%m-%d %H:%M")) } }
 }
@@ -38,7 +38,12 @@ pub fn spelled(at: DateTime<Utc>) -> String {
     at.format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-/// A moment in a sentence, with the reader's own time beside it.
+/// A moment in text: [`spelled`], as a `<time>`.
+pub fn inline_moment(at: DateTime<Utc>) -> Markup {
+    html! { time.inline datetime=(machine(at)) { (spelled(at)) } }
+}
+
+/// A moment in a sentence, with the reader's own date and time beside it.
 pub fn full_moment(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(machine(at)) data-own { (spelled(at)) } }
 }
@@ -110,10 +115,37 @@ pub fn prose(text: &str) -> Markup {
             @let bare = word.trim_matches(|char: char| " ,;:.()“”".contains(char));
             @match (DateTime::parse_from_rfc3339(bare), word.split_once(bare)) {
                 (Ok(at), Some((before, after))) => {
-                    (before) time.inline datetime=(machine(at.to_utc())) { (spelled(at.to_utc())) } (after)
+                    (before) (inline_moment(at.to_utc())) (after)
                 },
                 _ => { (word) },
             }
+        }
+    }
+}
+
+/// A sentence of an explanation, with its moments as `<time>`. The engine writes them as `3 March 2026 at 09:12 UTC`.
+pub fn explained(sentence: &str) -> Markup {
+    const MARK: &str = " UTC";
+    let mut rest = sentence;
+    let mut parts = Vec::new();
+    while let Some(end) = rest.find(MARK) {
+        let (before, after) = rest.split_at(end + MARK.len());
+        parts.push(with_last_moment(before));
+        rest = after;
+    }
+    html! { @for part in parts { (part) } (rest) }
+}
+
+/// Text that ends with a moment of an explanation: its last five words.
+fn with_last_moment(text: &str) -> Markup {
+    let begin = text.rmatch_indices(' ').nth(5).map_or(0, |(space, _)| space + 1);
+    let (before, spelled) = text.split_at(begin);
+    let read = NaiveDateTime::parse_from_str(spelled, "%d %B %Y at %H:%M UTC")
+        .or_else(|_| NaiveDateTime::parse_from_str(spelled, "%d %B %Y at %H:%M:%S%.f UTC"));
+    html! {
+        @match read {
+            Ok(at) => { (before) time.inline datetime=(machine(at.and_utc())) { (spelled) } },
+            Err(_) => { (text) },
         }
     }
 }
@@ -254,6 +286,18 @@ mod tests {
             "no <code>&lt;a&gt;</code> here"
         );
         assert_eq!(coded("one ` only").into_string(), "one ` only");
+    }
+
+    #[test]
+    fn moments_in_explanations_are_times() {
+        assert_eq!(
+            explained("Since 3 March 2026 at 09:12 UTC, until 4 March 2026 at 10:00:01.5 UTC.").into_string(),
+            "Since <time class=\"inline\" datetime=\"2026-03-03T09:12:00Z\">3 March 2026 at 09:12 UTC</time>, \
+             until <time class=\"inline\" datetime=\"2026-03-04T10:00:01.500Z\">4 March 2026 at 10:00:01.5 UTC</time>."
+        );
+        for text in ["in UTC", "no moment", "", "it is 5 UTC"] {
+            assert_eq!(explained(text).into_string(), text);
+        }
     }
 
     #[test]
