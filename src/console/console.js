@@ -3,21 +3,24 @@
 (() => {
   const all = (selector, from = document) => Array.from(from.querySelectorAll(selector));
 
-  // Times: the server writes UTC; the reader's own time is beside it, or in the tooltip where there is no room.
-  const own = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  // Times: the server writes UTC, and the reader's own time is beside it, with its day where that is another one.
+  const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const isUtc = (moment) => moment.getTimezoneOffset() === 0;
+  const short = (moment) => `${(moment.getDate() === moment.getUTCDate() ? hour : day).format(moment)} your time`;
   const showTimes = (from) => {
     for (const time of all("time[datetime]", from)) {
       const moment = new Date(time.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
-      const text = `${own.format(moment)} your time`;
+      const text = `${full.format(moment)} your time`;
       time.title = `${time.dateTime}\n${text}`;
-      const isUtc = moment.getTimezoneOffset() === 0;
       // The time of a live page is replaced as soon as the stream is connected.
-      if (time.dataset.own !== undefined && !isUtc && !time.closest("#live") && !time.nextElementSibling?.classList.contains("own")) {
+      if (!isUtc(moment) && !time.closest("#live") && !time.nextElementSibling?.classList.contains("own")) {
         const beside = document.createElement("span");
         beside.className = "own muted";
-        beside.textContent = ` ${text}`;
-        time.after(beside);
+        beside.textContent = time.dataset.own === undefined ? short(moment) : text;
+        time.after(" ", beside);
       }
     }
   };
@@ -28,8 +31,17 @@
   const line = here?.closest("ul");
   if (line) line.scrollLeft += Math.max(0, here.getBoundingClientRect().right - line.getBoundingClientRect().right);
 
-  // Rows: j and k move, Enter opens.
+  // Rows: j and k move, Enter and a click anywhere open. A button in a row is no way to its page.
   const rows = () => all("[data-row]");
+  const linkOf = (row) => row.querySelector("a:not(.button)");
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest("[data-row]");
+    const isOfItsOwn = event.target.closest("a, button, summary, input, select, textarea, label");
+    if (!row || isOfItsOwn || String(getSelection())) return;
+    const link = linkOf(row);
+    if (link && (event.ctrlKey || event.metaKey)) open(link.href);
+    else link?.click();
+  });
   let selected = -1;
   const select = (place) => {
     const list = rows();
@@ -38,7 +50,7 @@
     selected = Math.max(0, Math.min(place, list.length - 1));
     list[selected].classList.add("selected");
     list[selected].scrollIntoView({ block: "nearest" });
-    list[selected].querySelector("a")?.focus({ preventScroll: true });
+    linkOf(list[selected])?.focus({ preventScroll: true });
   };
 
   const help = document.getElementById("keys");
@@ -71,17 +83,22 @@
     } else if (event.key === "j") select(selected + 1);
     else if (event.key === "k") select(selected - 1);
     else if (event.key === "?") help?.showModal();
-    else if (event.key === "Enter" && selected >= 0 && !event.target.matches("a, button, summary")) rows()[selected].querySelector("a")?.click();
+    else if (event.key === "Enter" && selected >= 0 && !event.target.matches("a, button, summary")) linkOf(rows()[selected])?.click();
   });
   all("[data-close]").forEach((button) => button.addEventListener("click", () => button.closest("dialog").close()));
 
   // The time slider: the page is loaded as of the moment where the handle is released.
   for (const range of all("input[type=range][data-moment]")) {
     const shown = range.form.querySelector("output");
+    const time = shown.querySelector("time");
     const ticks = range.dataset.moment.split(" ").map(Number);
     const say = () => {
-      const text = `${new Date(range.value * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
-      shown.textContent = text;
+      const moment = new Date(range.value * 1000).toISOString();
+      const text = `${moment.slice(0, 16).replace("T", " ")} UTC`;
+      time.dateTime = moment;
+      time.textContent = text;
+      shown.replaceChildren(time);
+      showTimes(shown);
       range.setAttribute("aria-valuetext", text);
     };
     range.step = 1;
@@ -115,11 +132,13 @@
       dot.querySelector(".dot").className = `dot ${on ? "on" : "off"}`;
       if (state.textContent !== text) state.textContent = text;
     };
-    const clock = () => new Date().toISOString().slice(11, 16);
-    let stopped, source;
+    const clock = (moment) => `${moment.toISOString().slice(11, 16)} UTC${isUtc(moment) ? "" : ` (${short(moment)})`}`;
+    const stale = document.getElementById("stale");
+    const issues = document.querySelector("[data-issues]");
+    let stopped, source, retry;
     const receive = (message) => {
-      const figures = JSON.parse(message.data);
-      for (const [name, text] of Object.entries(figures)) {
+      const sent = JSON.parse(message.data);
+      for (const [name, text] of Object.entries(sent.figures)) {
         for (const place of all(`[data-live="${CSS.escape(name)}"]`)) {
           if (place.textContent === text) continue;
           place.textContent = text;
@@ -128,12 +147,14 @@
           place.classList.add("fresh");
         }
       }
-      const verdict = document.querySelector("[data-verdict]");
-      if (verdict && figures.verdict && verdict.dataset.verdict !== figures.verdict) {
-        document.getElementById("stale")?.removeAttribute("hidden");
-      }
+      if (issues) stale.hidden = issues.dataset.issues === sent.issues;
+    };
+    const disconnect = () => {
+      clearTimeout(retry);
+      source?.close();
     };
     const connect = () => {
+      disconnect();
       source = new EventSource("/console/live");
       source.onmessage = receive;
       source.onopen = () => {
@@ -141,15 +162,18 @@
         say(true, "live");
       };
       source.onerror = () => {
-        stopped ??= clock();
-        say(false, `not connected since ${stopped} UTC`);
+        stopped ??= clock(new Date());
+        say(false, `not connected since ${stopped}`);
         // On a phone, there is no room for both.
-        document.getElementById("stale")?.setAttribute("hidden", "");
+        stale.hidden = true;
         // The browser connects again by itself, but not after an error of the server, which may be starting.
-        if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+        if (source.readyState === EventSource.CLOSED) retry = setTimeout(connect, 3000);
       };
     };
-    connect();
-    addEventListener("pagehide", () => source.close());
+    // A tab that nobody sees must not take one of the few connections that a browser opens to a host.
+    const follow = () => (document.hidden ? disconnect() : connect());
+    follow();
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", disconnect);
   }
 })();

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::Console;
-use super::ui::Tone;
-use crate::engine::{Check, Engine, Issue, MinuteCounts, Overview, Part, QueueDepth, tone_of};
+use crate::engine::{Check, Engine, Issue, MinuteCounts, Overview, Part, QueueDepth};
 use crate::http::{Api, ApiError, Health};
-use crate::store::StoreError;
+use crate::store::{StoreError, hex};
 
 /// How long a summary is reused: readers of live figures share it.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -101,10 +101,15 @@ impl Summary {
         self.overview.issues(&checks)
     }
 
-    /// The worst tone of the issues.
+    /// Changes with the issues, but not with the ages and numbers in their sentences: by it, a page notices that its issues are no
+    /// longer those of now.
     #[must_use]
-    pub fn tone(&self) -> Tone {
-        tone_of(&self.issues())
+    pub fn issues_digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for issue in self.issues() {
+            digest.update(format!("{:?} {:?} {}\n", issue.part, issue.tone, issue.then));
+        }
+        hex(&digest.finalize()[..8])
     }
 
     /// The sum of the last hour.

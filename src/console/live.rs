@@ -7,18 +7,21 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
+use serde_json::json;
 
 use super::error::PageError;
 use super::health::Summary;
-use super::ui::number;
+use super::overview;
+use super::ui::{duration, number};
 use super::view::View;
+use crate::engine::{ExpiryCounts, Unpublished};
 
 /// How often figures are sent.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// The figures that change in place, by the name that the page gives them.
+/// The texts that change in place, by the name that the page gives them in `data-live`.
 #[must_use]
-pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
+pub fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> BTreeMap<&'static str, String> {
     let hour = summary.last_hour();
     BTreeMap::from([
         ("events", number(hour.events())),
@@ -26,37 +29,58 @@ pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
         ("refused", number(hour.refused)),
         ("dead-letters", number(summary.dead_letters.total)),
         (
+            "dead-letters-note",
+            match hour.dead {
+                0 => "none new in the last hour".into(),
+                new => format!("{} new in the last hour", number(new)),
+            },
+        ),
+        (
             "backlog",
             summary
                 .relay
                 .map_or_else(|| "–".to_owned(), |relay| number(relay.changes)),
         ),
-        ("verdict", summary.tone().class().to_owned()),
+        ("backlog-note", backlog_note(summary)),
+        (
+            "expiring",
+            expiries.map_or_else(|| "…".to_owned(), |counted| number(counted.total())),
+        ),
     ])
+}
+
+fn backlog_note(summary: &Summary) -> String {
+    match summary.relay {
+        None => "no broker: read over HTTP".into(),
+        Some(Unpublished { oldest: None, .. }) => "all are published".into(),
+        Some(Unpublished { oldest: Some(at), .. }) => {
+            format!("the oldest has waited {}", duration(summary.now - at))
+        }
+    }
 }
 
 /// Sends the figures until the reader or the worker goes.
 pub async fn stream(view: View) -> Result<Response, PageError> {
     let permit = view.api.wait_permit("console")?;
-    let first = view.console.summary.get(&view.api, &view.console).await?;
+    let summary = view.console.summary.get(&view.api, &view.console).await?;
+    let first = event(&summary, overview::expiries(&view).await.as_ref());
     let stopping = view.api.stopping();
     let later = stream::unfold((view, stopping, permit), |(view, stopping, permit)| async move {
         loop {
             stopping.run_until_cancelled(tokio::time::sleep(EVERY)).await?;
             // A store that fails is an issue that readiness reports; the stream goes on.
             if let Ok(summary) = view.console.summary.get(&view.api, &view.console).await {
-                return Some((event(&summary), (view, stopping, permit)));
+                let expiries = overview::expiries(&view).await;
+                return Some((event(&summary, expiries.as_ref()), (view, stopping, permit)));
             }
         }
     });
-    let events = stream::iter([event(&first)])
-        .chain(later)
-        .map(Ok::<_, Infallible>);
+    let events = stream::iter([first]).chain(later).map(Ok::<_, Infallible>);
     let headers = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
     Ok((headers, Sse::new(events).keep_alive(KeepAlive::default())).into_response())
 }
 
-fn event(summary: &Summary) -> Event {
-    let figures = figures(summary);
-    Event::default().data(serde_json::to_string(&figures).unwrap_or_default())
+fn event(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Event {
+    let sent = json!({"figures": figures(summary, expiries), "issues": summary.issues_digest()});
+    Event::default().data(sent.to_string())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::charts::{self, Bars, Series};
@@ -13,9 +13,7 @@ use super::layout::{Frame, Section};
 use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{
-    self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, Unpublished, WorkerStatus, tone_of,
-};
+use crate::engine::{self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, WorkerStatus, tone_of};
 
 /// How long expiries are reused.
 const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
@@ -23,7 +21,8 @@ const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
 /// The accesses that expire, by day.
 pub type Expiries = Remembered<(), ExpiryCounts>;
 
-async fn expiries(view: &View) -> Option<ExpiryCounts> {
+/// Counts the accesses that expire, unless they were counted within minutes.
+pub async fn expiries(view: &View) -> Option<ExpiryCounts> {
     let engine = view.engine.clone();
     let counting = async move {
         let counted = engine.count_expiries().await;
@@ -50,7 +49,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         .await?;
     let content = html! {
         (verdict(&summary))
-        (figures(&summary, expiries.as_ref()))
+        (figures(&view, &summary, expiries.as_ref()))
         (activity(&view, &summary, is_day))
         div.grid {
             div.two-thirds { (sweeps_card(&summary)) }
@@ -64,6 +63,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
     let frame = Frame {
         title: "Overview",
         section: Section::Overview,
+        is_live: true,
         ..Frame::default()
     };
     Ok(view.page(frame, &content))
@@ -74,7 +74,7 @@ fn verdict(summary: &Summary) -> Markup {
     let issues = summary.issues();
     let tone = tone_of(&issues);
     html! {
-        section class={ "verdict " (tone.class()) } data-verdict=(tone.class()) aria-label="State" {
+        section class={ "verdict " (tone.class()) } data-issues=(summary.issues_digest()) aria-label="State" {
             (mark(tone))
             strong { (engine::verdict(&issues)) }
             @if !issues.is_empty() {
@@ -98,47 +98,52 @@ fn mark(tone: Tone) -> Markup {
     }
 }
 
-/// A figure with its name, and a line of the last hour.
-fn figure(name: &str, live: &str, value: &str, below: &str, url: &str, spark: Option<Markup>) -> Markup {
+/// A figure with its name, and what stands below it.
+fn figure(name: &str, live: &str, value: &str, url: &str, below: &Markup) -> Markup {
     html! {
         a.figure href=(url) {
             span { (name) }
             b data-live=(live) { (value) }
-            @if let Some(spark) = spark { (spark) } @else { span { (below) } }
+            (below)
         }
     }
 }
 
-fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
-    let hour = summary.last_hour();
+/// The counts of the last hour, each with its line, and the numbers of now, which have none: the store does not say what they were.
+fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     let spark = |of: fn(&MinuteCounts) -> u64, class| {
         let values: Vec<u64> = summary.hour.iter().map(|(_, counts)| of(counts)).collect();
-        Some(charts::sparkline(&values, class))
+        charts::sparkline(&values, class)
     };
-    let current = super::live::figures(summary);
+    let current = super::live::figures(summary, expiries);
     let value = |name: &str| current.get(name).map_or("–", String::as_str);
-    let soon: Option<u64> = expiries.map(ExpiryCounts::total);
+    let note = |name: &str| html! { span.below data-live=(name) { (value(name)) } };
     html! {
         section.figures aria-label="Figures" {
-            (figure("Events in the last hour", "events", value("events"), "", "/sources", spark(MinuteCounts::events, 1)))
-            (figure("Changes in the last hour", "changes", value("changes"), "", "/sources", spark(|counts| counts.changes.total(), 6)))
-            (figure("Refused in the last hour", "refused", value("refused"), "", "/refusals", spark(|counts| counts.refused, 3)))
-            (figure("Open dead letters", "dead-letters", value("dead-letters"), &match hour.dead { 0 => "none new in the last hour".into(), new => format!("{} new in the last hour", number(new)) }, "/dead-letters", None))
-            (figure("Changes not published", "backlog", value("backlog"), &relay_note(summary), "/sources", None))
-            (figure(
-                "Accesses that expire", "expiring", &soon.map_or("…".into(), number), "in the next 30 days", "/forecast", None
-            ))
+            (figure("Events in the last hour", "events", value("events"), "/sources", &spark(MinuteCounts::events, 1)))
+            (figure("Changes in the last hour", "changes", value("changes"), "/sources", &spark(|counts| counts.changes.total(), 6)))
+            (figure("Refused in the last hour", "refused", value("refused"), "/refusals", &spark(|counts| counts.refused, 3)))
+            (figure("Open dead letters", "dead-letters", value("dead-letters"), "/dead-letters", &note("dead-letters-note")))
+            (figure("Changes not published", "backlog", value("backlog"), "/sources", &note("backlog-note")))
+            (figure("Accesses that expire", "expiring", value("expiring"), "/forecast", &html! { span.below { "in the next 30 days" } }))
+        }
+        @if let Some(whose) = counted_by(view, summary, TimeDelta::hours(1)) {
+            p.muted.counted { "Events, changes and refusals: " (whose) "." }
         }
     }
 }
 
-fn relay_note(summary: &Summary) -> String {
-    match summary.relay {
-        None => "no broker: read over HTTP".into(),
-        Some(Unpublished { oldest: None, .. }) => "all are published".into(),
-        Some(Unpublished { oldest: Some(at), .. }) => {
-            format!("the oldest has waited {}", ui::duration(summary.now - at))
-        }
+/// Whose events and changes are counted, and since when. None: those of the only worker, over the whole period.
+fn counted_by(view: &View, summary: &Summary, period: TimeDelta) -> Option<Markup> {
+    let several = summary.workers.iter().filter(|worker| !worker.gone).count() > 1;
+    let since = view.engine.counts_since();
+    let is_whole = since <= view.now - period;
+    let since = html! { "since " (ui::inline_moment(since)) };
+    match (several, is_whole) {
+        (false, true) => None,
+        (true, true) => Some(html! { "of this worker" }),
+        (true, false) => Some(html! { "of this worker, " (since) ", when it started" }),
+        (false, false) => Some(html! { (since) ", when this worker started" }),
     }
 }
 
@@ -164,11 +169,11 @@ fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
     let (steps, unit, span) = if is_day {
         (
             view.engine.activity(96, 15),
-            "a quarter of an hour",
+            "per quarter of an hour",
             "the last day",
         )
     } else {
-        (view.engine.activity(60, 1), "a minute", "the last hour")
+        (view.engine.activity(60, 1), "per minute", "the last hour")
     };
     let chart = |what: &str, parts: &[(&'static str, u8, Count)], none: &str| {
         let series = parts.iter().map(|(name, hue, of)| Series {
@@ -193,13 +198,17 @@ fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
     let is_empty = steps
         .iter()
         .all(|(_, counts)| counts.events() + counts.changes.total() == 0);
-    let several = summary.workers.iter().filter(|worker| !worker.gone).count() > 1;
+    let period = if is_day {
+        TimeDelta::days(1)
+    } else {
+        TimeDelta::hours(1)
+    };
     html! {
         section.card.activity {
             header {
                 h2 { "Events and changes " (unit) }
                 span.end {
-                    @if several { span.muted { "of this worker" } " · " }
+                    @if let Some(whose) = counted_by(view, summary, period) { span.muted { (whose) } " · " }
                     @if is_day { a href="/" { "Hour" } " · " b { "Day" } } @else { b { "Hour" } " · " a href="/?span=day" { "Day" } }
                 }
             }

@@ -156,6 +156,12 @@ impl super::Engine {
     pub fn activity(&self, steps: u32, minutes: u32) -> Vec<(DateTime<Utc>, MinuteCounts)> {
         self.activity.steps(self.now(), steps, minutes)
     }
+
+    /// When this process began to count events and changes.
+    #[must_use]
+    pub fn counts_since(&self) -> DateTime<Utc> {
+        self.started_at
+    }
 }
 
 #[cfg(test)]

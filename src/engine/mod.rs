@@ -175,6 +175,8 @@ pub struct Engine {
     vitals: Vitals,
     duties: Duties,
     activity: activity::Activity,
+    /// When `activity` began to count.
+    started_at: DateTime<Utc>,
     depths: queue_depths::QueueDepths,
     busiest: BusiestSources,
     refusal_log: RefusalLog,
@@ -227,6 +229,7 @@ impl Engine {
         let engine = Self {
             store,
             watch: ClockWatch::new(clock.clone()),
+            started_at: clock.now(),
             clock,
             breaker: Breaker::default(),
             clearance: Clearance::default(),
