@@ -10,8 +10,6 @@ use super::browser::{Browser, Look};
 use super::site::{Site, noon};
 use super::stage::{ANN, EVE, confirm, guarded_site, look_at, pass, sign_in};
 
-const LOOKS: [Look; 3] = [Look::Light, Look::Dark, Look::Phone];
-
 async fn status(browser: &Browser) -> Value {
     browser
         .evaluate("return performance.getEntriesByType('navigation')[0].responseStatus")
@@ -25,7 +23,7 @@ async fn the_sign_in_is_accessible() {
     };
     let site = guarded_site().await;
     let mut problems = Vec::new();
-    for look in LOOKS {
+    for look in Look::ALL {
         browser.look(look).await;
         browser.open(&site.url("/clients")).await;
         browser.expect_url("/sign-in?next=/clients").await;
@@ -59,7 +57,7 @@ async fn every_page_of_an_empty_store_is_accessible() {
         .collect();
     assert!(shown.len() > 10, "{shown:?}");
     let mut problems = Vec::new();
-    for look in LOOKS {
+    for look in Look::ALL {
         browser.look(look).await;
         for path in &shown {
             browser.open(&site.url(path)).await;
@@ -78,7 +76,7 @@ async fn the_keys_are_accessible() {
     };
     let site = Site::start(noon(), &[]).await;
     let mut problems = Vec::new();
-    for look in LOOKS {
+    for look in Look::ALL {
         browser.look(look).await;
         browser.open(&site.url("/")).await;
         browser.press("?").await;
@@ -98,7 +96,7 @@ async fn pages_of_errors_are_accessible_and_say_what_to_do() {
     let site = guarded_site().await;
     site.dead("http", "it is not JSON", b"x", &[]).await;
     let mut problems = Vec::new();
-    for look in LOOKS {
+    for look in Look::ALL {
         browser.look(look).await;
         sign_in(&browser, &site, ANN).await;
         for (name, path, code, heading) in [
@@ -157,7 +155,7 @@ async fn a_worker_that_is_starting_says_so_in_a_page() {
     site.stop().await;
     let api = site.serve_closed().await;
     let mut problems = Vec::new();
-    for look in LOOKS {
+    for look in Look::ALL {
         browser.look(look).await;
         browser.open(&site.url("/clients")).await;
         assert_eq!(status(&browser).await, 503);

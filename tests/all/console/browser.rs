@@ -44,14 +44,18 @@ pub enum Look {
     Light,
     Dark,
     Phone,
+    DarkPhone,
 }
 
 impl Look {
+    pub const ALL: [Self; 4] = [Self::Light, Self::Dark, Self::Phone, Self::DarkPhone];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Light => "light",
             Self::Dark => "dark",
             Self::Phone => "phone",
+            Self::DarkPhone => "dark-phone",
         }
     }
 }
@@ -118,13 +122,14 @@ impl Browser {
     }
 
     pub async fn look(&self, look: Look) {
-        let scheme = if look == Look::Dark { "dark" } else { "light" };
+        let is_dark = matches!(look, Look::Dark | Look::DarkPhone);
+        let scheme = if is_dark { "dark" } else { "light" };
         self.cdp(
             "Emulation.setEmulatedMedia",
             json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
         )
         .await;
-        let (width, height, mobile) = if look == Look::Phone {
+        let (width, height, mobile) = if matches!(look, Look::Phone | Look::DarkPhone) {
             (390, 844, true)
         } else {
             (1280, 900, false)

@@ -3,11 +3,30 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use tenure::domain::{Policy, Sweep};
+use tenure::engine::{FeedStart, SweepMode, SweepOptions};
+
 use super::browser::Browser;
 use super::site::{Site, noon};
 
 const SCRIPT: &str =
     "<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">\"'><svg onload=window.pwned=1>";
+
+/// Of each group of dead letters: its list, and the questions before all of them are redriven or discarded.
+async fn group_pages(browser: &Browser, site: &Site) -> Vec<String> {
+    let links = async |page: &str, css: &str| -> Vec<String> {
+        browser.open(&site.url(page)).await;
+        let links = format!(
+            "return [...document.querySelectorAll(\"{css}\")].map(link => link.getAttribute('href'))"
+        );
+        serde_json::from_value(browser.evaluate(&links).await).expect("links")
+    };
+    let mut pages = links("/dead-letters", "main a[href^='/dead-letters?reason=']").await;
+    for group in pages.clone() {
+        pages.extend(links(&group, "a[href^='/dead-letter-groups/']").await);
+    }
+    pages
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_in_names_ids_reasons_and_bodies_have_no_effect() {
@@ -69,13 +88,36 @@ async fn scripts_in_names_ids_reasons_and_bodies_have_no_effect() {
         request_id: None,
     };
     let operator = site.engine.operator(&authority);
-    operator
-        .pause_sweep(tenure::domain::Sweep::AccessExpiry)
+    operator.pause_sweep(Sweep::AccessExpiry).await.expect("paused");
+    site.endpoint("crm", FeedStart::Latest).await;
+    operator.pause_endpoint("crm").await.expect("paused");
+    site.worker(&format!("host-{SCRIPT}")).await;
+    let options = SweepOptions::new(SweepMode::Confirmed);
+    let swept = site.engine.sweep(Sweep::RequestLapse, options, |_| {}).await;
+    swept.expect("swept");
+    let policy = Policy {
+        cleanup_grace: TimeDelta::days(14),
+        ..site.engine.latest_policy().await.expect("a policy")
+    };
+    let applied = operator.apply_policy(&policy, TimeDelta::hours(1)).await;
+    applied.expect("a policy");
+    let lanes = [format!("tenure.{SCRIPT}")];
+    site.engine
+        .store()
+        .set_lanes(&lanes, noon())
         .await
-        .expect("paused");
+        .expect("lanes");
+    let run = site.engine.store().runs(None, 1).await.expect("runs")[0].id;
+    let groups = group_pages(&browser, &site).await;
+    assert!(groups.len() >= 3 * 3 && groups.len() % 3 == 0, "{groups:?}");
     let hostile = "%3Cscript%3Ewindow.pwned%3D1%3C/script%3E%22%27%3E";
-    for path in [
+    let paths = [
         "/".to_owned(),
+        "/sources".into(),
+        "/policy".into(),
+        "/webhooks".into(),
+        "/webhooks/crm/resume".into(),
+        format!("/sweeps/runs/{run}"),
         "/clients".into(),
         "/clients/acme/bakery".into(),
         "/clients/acme/bakery?at=2026-03-02T00:00:00Z".into(),
@@ -100,7 +142,8 @@ async fn scripts_in_names_ids_reasons_and_bodies_have_no_effect() {
         format!("/sweeps/runs/{hostile}"),
         format!("/statements/{hostile}"),
         format!("/{hostile}"),
-    ] {
+    ];
+    for path in paths.into_iter().chain(groups) {
         browser.open(&site.url(&path)).await;
         let pwned = browser.evaluate("return [window.pwned ?? 0, document.querySelectorAll('main img, main svg[onload], main script').length]").await;
         assert_eq!(pwned, json!([0, 0]), "{path}");

@@ -3,6 +3,7 @@
 mod accessible;
 mod actions;
 mod browser;
+mod contents;
 mod counts;
 mod forecast;
 mod guards;
@@ -12,6 +13,7 @@ mod keys;
 mod lists;
 mod live;
 mod logs;
+mod off;
 mod outcomes;
 mod overview;
 mod pages;

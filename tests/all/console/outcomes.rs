@@ -237,3 +237,56 @@ async fn a_compared_policy_is_applied() {
     browser.expect("main", "to come").await;
     assert!(last_entry(&browser, &site).await.contains("policy.apply"));
 }
+
+/// Dead letters that arrive between the question and the answer are not among those that the operator has seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_dead_letters_are_resolved_than_the_question_named() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    let dead = async |reason: &str, client: &str| {
+        let event = json!({
+            "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
+            "subject": format!("acme/{client}"), "time": "2026-03-01T11:00:00Z", "data": {"name": client},
+        });
+        site.dead("amqp:tenure.dead", reason, event.to_string().as_bytes(), &[])
+            .await;
+    };
+    for (word, reason) in [("Redrive", "given up"), ("Discard", "given up again")] {
+        for client in ["a", "b"] {
+            dead(reason, &format!("{client}-{word}")).await;
+        }
+        browser.open(&site.url("/dead-letters")).await;
+        browser.click_text("a", reason).await;
+        browser.click_text("a", &format!("{word} all")).await;
+        browser
+            .expect(".confirm", &format!("{word} 2 dead letters"))
+            .await;
+        dead(reason, &format!("late-{word}")).await;
+        confirm(&browser, &format!("{word} all")).await;
+        let did = if word == "Redrive" {
+            "redriven"
+        } else {
+            "discarded"
+        };
+        browser
+            .expect("[role=status]", &format!("2 dead letters {did}"))
+            .await;
+        let groups = site.engine.dead_letter_groups().await.expect("groups");
+        let left = groups.groups.iter().find(|group| group.key.reason == reason);
+        let left = left.expect("the late one is open");
+        assert_eq!(left.count, 1, "{word}");
+        let late = site.engine.store().dead_letter(left.first[0]).await;
+        let late = late.expect("read").expect("a dead letter");
+        let body = String::from_utf8_lossy(&late.dead_letter.body).into_owned();
+        assert!(body.contains(&format!("late-{word}")), "{body}");
+        // It would be resolved with the next group.
+        let resolved = site
+            .engine
+            .store()
+            .discard_dead_letter(left.first[0], noon())
+            .await;
+        assert!(resolved.expect("discarded"));
+    }
+}

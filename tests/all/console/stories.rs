@@ -42,6 +42,121 @@ async fn state(browser: &Browser) -> Vec<String> {
     serde_json::from_value(state).expect("a state")
 }
 
+/// Compares the holdings that the page shows with those of the API.
+async fn holdings_are(browser: &Browser, said: &Value, at: DateTime<Utc>) {
+    let shown = browser
+        .evaluate(
+            "const card = [...document.querySelectorAll('.card')].find(card => card.querySelector('h2')?.textContent === 'Holdings'); \
+             return [...card.querySelectorAll('dt')].map(name => [name.textContent, \
+               [...name.nextElementSibling.querySelectorAll('.id')].map(id => id.textContent), \
+               name.nextElementSibling.querySelector('.chip')?.textContent ?? null])",
+        )
+        .await;
+    let mut expected = Vec::new();
+    for subscription in said["subscriptions"].as_array().expect("subscriptions") {
+        let status = subscription["status"].as_str().expect("a status");
+        expected.push(json!([
+            "Subscription",
+            [subscription["id"]],
+            status.replace('_', " ")
+        ]));
+    }
+    for (name, field) in [
+        ("Assignments", "assignments"),
+        ("Former assignments", "former_assignments"),
+        ("Report schedules", "report_schedules"),
+        ("Margin rules", "margin_rules"),
+        ("Users", "users"),
+        ("Integrations", "integrations"),
+    ] {
+        if said[field] != json!([]) {
+            expected.push(json!([name, said[field], null]));
+        }
+    }
+    assert_eq!(shown, Value::from(expected), "{at}");
+}
+
+/// Compares the explanations that the page shows with those of the API.
+async fn explanations_are(browser: &Browser, said: &Value, at: DateTime<Utc>) {
+    let answers = said["answers"].as_array().expect("answers");
+    assert!(answers.len() > 10, "{said}");
+    for answer in answers {
+        let name = answer["answer"].as_str().expect("a name");
+        let id = format!("why-{name}").replace(':', "-");
+        let shown = browser
+            .evaluate(&format!(
+                "const why = document.getElementById({}); \
+                 return [why.querySelector('p').textContent, [...why.querySelectorAll('li')].map(line => line.textContent)]",
+                json!(id)
+            ))
+            .await;
+        assert_eq!(shown[0], answer["sentence"], "{name} at {at}");
+        let lines: Vec<String> = serde_json::from_value(shown[1].clone()).expect("lines");
+        let grounds = ["causes", "supporting", "turns"].map(|part| answer[part].as_array().expect("a list"));
+        let grounds: Vec<&str> = grounds
+            .into_iter()
+            .flatten()
+            .map(|ground| ground["sentence"].as_str().expect("a sentence"))
+            .collect();
+        assert_eq!(lines.len(), grounds.len(), "{name} at {at}: {lines:?}");
+        for (line, ground) in lines.iter().zip(grounds) {
+            assert!(line.ends_with(ground), "{name} at {at}: no {ground} in {line}");
+        }
+    }
+}
+
+/// Compares the events that the page says are possible with those of the API.
+async fn possible_are(browser: &Browser, said: &Value, at: DateTime<Utc>) {
+    let shown = browser
+        .evaluate(
+            "const card = [...document.querySelectorAll('.card')].find(card => card.querySelector('h2')?.textContent === 'Possible next'); \
+             return [':scope > ul', 'details > ul'].map(list => \
+               [...card.querySelectorAll(`${list} code`)].map(kind => kind.textContent))",
+        )
+        .await;
+    let events = said["events"].as_array().expect("events");
+    let expected = [true, false].map(|is_possible| {
+        let listed = events.iter().filter(|event| event["possible"] == is_possible);
+        listed.map(|event| event["type"].clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(shown, json!(expected), "{at}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pending_timers_of_any_moment_are_those_of_the_engine() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    let key = tenure::domain::ClientKey::new("acme", "bakery").expect("a key");
+    let mut seen = std::collections::BTreeSet::new();
+    for days in [None, Some(0), Some(50), Some(70)] {
+        let at = days.map(|days| noon() + TimeDelta::days(days));
+        let query = at.map_or(String::new(), |at| {
+            format!("?at={}", at.format("%Y-%m-%dT%H:%M:%SZ"))
+        });
+        browser
+            .open(&site.url(&format!("/clients/acme/bakery{query}")))
+            .await;
+        let shown = browser
+            .evaluate(
+                "return [...document.querySelectorAll('#timers dt')].map(name => \
+                   [name.textContent.toLowerCase(), name.nextElementSibling.querySelector('time').dateTime])",
+            )
+            .await;
+        let shown: Vec<(String, DateTime<Utc>)> = serde_json::from_value(shown).expect("timers");
+        let timers = site.engine.timers(&key, at).await.expect("timers");
+        let expected: Vec<(String, DateTime<Utc>)> = timers
+            .iter()
+            .map(|due| (due.timer.as_str().replace('_', " "), due.at))
+            .collect();
+        assert_eq!(shown, expected, "{at:?}");
+        seen.insert(shown);
+    }
+    assert!(seen.len() > 1, "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_any_moment_shows_the_state_at_that_moment() {
     let Some(browser) = Browser::start().await else {
@@ -89,6 +204,10 @@ async fn the_page_of_any_moment_shows_the_state_at_that_moment() {
             })
             .collect();
         assert_eq!(state(&browser).await, expected, "{at}");
+        holdings_are(&browser, &said, at).await;
+        let asked = at.format("%Y-%m-%dT%H:%M:%SZ");
+        explanations_are(&browser, &api(year, &format!("/why?at={asked}")).await, at).await;
+        possible_are(&browser, &api(year, &format!("/possible?at={asked}")).await, at).await;
         seen.insert(expected);
     }
     assert!(seen.len() > 3, "{seen:?}");

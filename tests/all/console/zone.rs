@@ -1,11 +1,12 @@
 //! Time zones: a reader elsewhere sees their own time beside UTC, on every page.
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Utc};
 use serde_json::json;
 
-use super::browser::Browser;
+use super::browser::{Browser, Look};
 use super::pages::pages;
 use super::site::{Site, noon, year};
+use super::stage::too_wide;
 
 /// Puts the browser into a time zone, with the dates of Britain.
 async fn move_to(browser: &Browser, zone: &str) {
@@ -24,28 +25,63 @@ fn own(at: DateTime<Utc>, minutes: i32) -> String {
     format!("{} your time", text.to_string().replace(" Sep ", " Sept "))
 }
 
+/// As [`own`], with the day only if it is another one than in UTC.
+fn short(at: DateTime<Utc>, minutes: i32) -> String {
+    let offset = FixedOffset::east_opt(minutes * 60).expect("an offset");
+    let own = at.with_timezone(&offset);
+    let form = if own.day() == at.day() {
+        "%H:%M"
+    } else {
+        "%-d %b, %H:%M"
+    };
+    format!(
+        "{} your time",
+        own.format(form).to_string().replace(" Sep,", " Sept,")
+    )
+}
+
 /// A `<time>` of a page.
 #[derive(serde::Deserialize)]
 struct Time {
     datetime: DateTime<Utc>,
     text: String,
     title: String,
-    /// Whether there is room beside it.
-    has_room: bool,
+    /// Whether the own time has its date too.
+    is_full: bool,
     /// What stands beside it.
     beside: Option<String>,
+    /// Whether that is not hidden.
+    is_shown: bool,
 }
 
 async fn times(browser: &Browser) -> Vec<Time> {
     let times = browser
         .evaluate(
-            "return [...document.querySelectorAll('main time[datetime]')].map(time => ({ \
-               datetime: time.dateTime, text: time.textContent, title: time.title, \
-               has_room: 'own' in time.dataset && !time.closest('#live'), \
-               beside: time.nextElementSibling?.classList.contains('own') ? time.nextElementSibling.textContent : null}))",
+            "return [...document.querySelectorAll('time')].filter(time => !time.closest('#live')).map(time => { \
+               const next = time.nextElementSibling; \
+               return {datetime: time.dateTime, text: time.textContent, title: time.title, is_full: 'own' in time.dataset, \
+                 beside: next?.classList.contains('own') ? next.textContent : null, \
+                 is_shown: next !== null && getComputedStyle(next).display !== 'none'}})",
         )
         .await;
     serde_json::from_value(times).expect("times")
+}
+
+/// The texts with a time of day in UTC that are in no `<time>`. Ids, code and messages are shown as they are.
+async fn bare_times(browser: &Browser) -> Vec<String> {
+    let texts = browser
+        .evaluate(
+            "const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); const found = []; \
+             const bare = /\\d:\\d\\d(:\\d\\d)?(\\.\\d+)?\\s+UTC|\\d{4}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d/; \
+             while (walker.nextNode()) { \
+               const node = walker.currentNode; \
+               if (bare.test(node.textContent) && !node.parentElement.closest('time, code, pre, textarea, script, .id, #live')) \
+                 found.push(node.parentElement.outerHTML.slice(0, 200)); \
+             } \
+             return found",
+        )
+        .await;
+    serde_json::from_value(texts).expect("texts")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,24 +92,42 @@ async fn every_page_has_the_readers_own_time_beside_utc() {
     let year = year();
     // It is half an hour away from whole hours.
     move_to(&browser, "Asia/Kolkata").await;
-    let (mut seen, mut beside) = (0, 0);
-    for (name, path, _) in pages(year) {
-        browser.open(&year.url(&path)).await;
-        for time in times(&browser).await {
-            let own = own(time.datetime, 330);
-            let utc = time.datetime.format("%H:%M").to_string();
-            // Some show the day only.
-            let is_utc = time.text.contains(&utc) || !time.text.contains(':');
-            assert!(is_utc, "{name}: {} for {}", time.text, time.datetime);
-            assert!(time.title.ends_with(&own), "{name}: no {own} in {}", time.title);
-            if time.has_room {
-                assert_eq!(time.beside.as_deref().map(str::trim), Some(&*own), "{name}");
-                beside += 1;
+    let mut problems = Vec::new();
+    let mut seen = 0;
+    for look in [Look::Light, Look::Phone] {
+        browser.look(look).await;
+        for (name, path, _) in pages(year) {
+            browser.open(&year.url(&path)).await;
+            for time in times(&browser).await {
+                let own = own(time.datetime, 330);
+                let utc = time.datetime.format("%H:%M").to_string();
+                assert!(
+                    time.text.contains(&utc),
+                    "{name}: {} for {}",
+                    time.text,
+                    time.datetime
+                );
+                assert!(time.title.ends_with(&own), "{name}: no {own} in {}", time.title);
+                let beside = if time.is_full {
+                    own
+                } else {
+                    short(time.datetime, 330)
+                };
+                if time.beside.as_deref() != Some(&*beside) || !time.is_shown {
+                    problems.push(format!(
+                        "{name}: {:?} beside {}, not {beside}",
+                        time.beside, time.text
+                    ));
+                }
+                seen += 1;
             }
-            seen += 1;
+            let bare = bare_times(&browser).await;
+            problems.extend(bare.iter().map(|text| format!("{name}: no <time> in {text}")));
+            problems.extend(too_wide(&browser, name).await);
         }
     }
-    assert!(seen > 300 && beside > 3, "{seen} times, {beside} with room");
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(seen > 600, "{seen} times");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,466 @@
+//! What cards and lists contain, compared with the engine and the API: the overview, refusals, searches, the forecast, the what-if.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde_json::{Value, json};
+use tenure::config::{Schedule, Settings};
+use tenure::domain::Sweep;
+use tenure::engine::{SweepMode, SweepOptions};
+use tenure::store::RefusalFilter;
+
+use super::browser::Browser;
+use super::site::{Site, by, noon, year};
+use super::walks::due;
+use crate::support::http_client;
+
+async fn page(site: &Site, path: &str) -> String {
+    let response = http_client().get(site.url(path)).send().await;
+    let response = response.expect("a response");
+    assert_eq!(response.status(), 200, "{path}");
+    response.text().await.expect("text")
+}
+
+/// The card with this heading.
+fn card<'p>(page: &'p str, heading: &str) -> &'p str {
+    let (_, card) = page
+        .split_once(&format!("<h2>{heading}</h2>"))
+        .unwrap_or_else(|| panic!("no {heading} in {page}"));
+    card.split("</section>").next().expect("its end")
+}
+
+/// The row of a card that contains this.
+fn row<'p>(card: &'p str, part: &str) -> &'p str {
+    let mut rows = card.split("<tr").skip(1);
+    rows.find(|row| row.contains(part))
+        .unwrap_or_else(|| panic!("no {part} in {card}"))
+}
+
+/// The text of a cell, without its tags.
+fn cell(row: &str, label: &str) -> String {
+    let (_, cell) = row
+        .split_once(&format!("data-label=\"{label}\">"))
+        .unwrap_or_else(|| panic!("no {label} in {row}"));
+    let cell = cell.split("</td>").next().expect("its end");
+    let parts = cell.split('<').enumerate().map(|(place, part)| {
+        if place == 0 {
+            part
+        } else {
+            part.split_once('>').map_or("", |(_, text)| text)
+        }
+    });
+    parts.collect()
+}
+
+/// A moment as a table shows it.
+fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
+}
+
+#[tokio::test]
+async fn the_overview_has_the_last_and_the_next_run_of_each_sweep() {
+    let site = Site::start(noon(), &[]).await;
+    due(&site, &["a", "b"]).await;
+    let options = SweepOptions::new(SweepMode::Confirmed);
+    let swept = site.engine.sweep(Sweep::AccessExpiry, options, |_| {}).await;
+    swept.expect("swept");
+    let authority = by("the books are closed");
+    let operator = site.engine.operator(&authority);
+    operator.pause_sweep(Sweep::RequestLapse).await.expect("paused");
+    let settings = Settings::load(None, std::iter::empty()).expect("settings");
+    let schedules: BTreeMap<Sweep, Schedule> = settings.sweeps.schedules.clone();
+    let states = site.engine.sweep_states(&schedules).await.expect("states");
+    let text = page(&site, "/").await;
+    let card = card(&text, "Sweeps");
+    for state in states {
+        let row = row(card, &format!("/sweeps#{}\"", state.sweep));
+        let run = state.last_run.as_ref();
+        let next = state.next_run();
+        let expected = [
+            run.map_or("–".into(), |run| minute(run.started_at)),
+            run.map_or("–".into(), |run| run.counts.changed.to_string()),
+            next.map_or("by hand only".into(), minute),
+        ];
+        let shown = ["Last run", "Changed", "Next"].map(|label| cell(row, label));
+        assert_eq!(shown, expected, "{}", state.sweep);
+        let word = match state.sweep {
+            Sweep::AccessExpiry => "done",
+            Sweep::RequestLapse => "paused",
+            _ => "has not run",
+        };
+        assert_eq!(cell(row, "State"), word, "{}", state.sweep);
+    }
+    assert_eq!(cell(row(card, "#access-expiry\""), "Changed"), "2");
+}
+
+#[tokio::test]
+async fn the_overview_says_that_all_is_well() {
+    let site = Site::start(noon(), &[]).await;
+    site.linked("bakery").await;
+    let text = page(&site, "/").await;
+    let (_, verdict) = text.split_once("class=\"verdict good\"").expect("a good verdict");
+    let verdict = verdict.split("</section>").next().expect("its end");
+    assert!(
+        verdict.contains("<strong>All is well.</strong>") && !verdict.contains("<li>"),
+        "{verdict}"
+    );
+}
+
+#[tokio::test]
+async fn the_overview_counts_expiries_dead_letters_and_refusals() {
+    let site = Site::start(noon(), &[]).await;
+    for client in ["a", "b", "c"] {
+        site.linked(client).await;
+    }
+    // Sixty days after eleven o'clock: on the 30th of April.
+    site.clock.set(noon() + TimeDelta::days(40));
+    for body in ["x", "y"] {
+        site.dead("http", "it is not JSON", body.as_bytes(), &[]).await;
+    }
+    site.dead("http", "it is too long", b"z", &[]).await;
+    let now = site.engine.now();
+    for client in ["nobody-1", "nobody-2"] {
+        site.event(client, "client.deleted", now, json!({})).await;
+    }
+    site.event("a", "subscription.ended", now, json!({"id": "none"}))
+        .await;
+    let mut text = page(&site, "/").await;
+    // They are counted in the background.
+    for _ in 0..200 {
+        if !text.contains("are being counted") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        text = page(&site, "/").await;
+    }
+    let expiries = card(&text, "Accesses that expire in the next 30 days");
+    assert!(expiries.contains("3\u{a0}accesses expire"), "{expiries}");
+    let days = expiries.matches("<th scope=\"row\">").count();
+    assert_eq!(days, 1, "{expiries}");
+    assert!(row(expiries, "30 Apr").contains(">3</td>"), "{expiries}");
+    let letters = card(&text, "Open dead letters, by reason");
+    assert!(
+        row(letters, "it is not JSON").contains("<td class=\"num\">2</td>"),
+        "{letters}"
+    );
+    assert!(
+        row(letters, "it is too long").contains("<td class=\"num\">1</td>"),
+        "{letters}"
+    );
+    let refusals = card(&text, "Refusals of the last day, by code");
+    let counted = site.engine.count_refusals().await.expect("counted");
+    let numbers: Vec<u64> = counted.codes.iter().map(|count| count.events).collect();
+    assert_eq!(numbers, [2, 1], "{counted:?}");
+    for count in &counted.codes {
+        let row = row(refusals, &format!("/refusals?code={}\"", count.code));
+        assert!(
+            row.contains(&format!("<td class=\"num\">{}</td>", count.events)),
+            "{row}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_figures_of_a_worker_say_since_when_it_counts_and_whose_they_are() {
+    let site = Site::start(noon(), &[]).await;
+    site.clock.set(noon() + TimeDelta::minutes(10));
+    site.worker("tenure-1-5f0c2a9e").await;
+    let since = "since <time class=\"inline\" datetime=\"2026-03-01T12:00:00Z\">1 Mar 2026, 12:00 UTC</time>";
+    let text = page(&site, "/").await;
+    let (figures, chart) = text
+        .split_once("section class=\"card activity\"")
+        .expect("a chart");
+    let label = format!("{since}, when this worker started");
+    assert!(figures.contains(&label) && chart.contains(&label), "{text}");
+    site.clock.set(noon() + TimeDelta::minutes(61));
+    for worker in ["tenure-2-91b04e7d", "tenure-3-c41d8802"] {
+        site.worker(worker).await;
+    }
+    // Past the time for which a page reuses what was read.
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let text = page(&site, "/").await;
+    let (figures, chart) = text
+        .split_once("section class=\"card activity\"")
+        .expect("a chart");
+    assert!(
+        figures.contains("Events, changes and refusals: of this worker."),
+        "{figures}"
+    );
+    assert!(chart.contains("of this worker</span>"), "{chart}");
+    let text = page(&site, "/?span=day").await;
+    assert!(
+        text.contains(&format!("of this worker, {since}, when it started")),
+        "{text}"
+    );
+}
+
+/// Events that are refused: by two sources, for two reasons, at four times.
+async fn refuse_some(site: &Site) {
+    let hour = |hours| noon() - TimeDelta::hours(hours);
+    site.linked("bakery").await;
+    for (id, source, client, kind, time, data) in [
+        ("r1", "/space", "nobody", "client.deleted", hour(30), json!({})),
+        (
+            "r2",
+            "/accounts",
+            "nobody",
+            "client.archived",
+            hour(20),
+            json!({}),
+        ),
+        (
+            "r3",
+            "/accounts",
+            "bakery",
+            "subscription.ended",
+            noon(),
+            json!({"id": "none"}),
+        ),
+        (
+            "r4",
+            "/space",
+            "late",
+            "client.renamed",
+            hour(10),
+            json!({"name": "Late"}),
+        ),
+    ] {
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": source, "type": kind,
+            "subject": format!("acme/{client}"), "time": time, "data": data,
+        });
+        site.line(&event.to_string()).await;
+    }
+    // An event of the same type is applied later.
+    site.event("late", "client.added", hour(9), json!({"name": "Later"}))
+        .await;
+    site.event("late", "client.renamed", hour(8), json!({"name": "Latest"}))
+        .await;
+}
+
+#[tokio::test]
+async fn refusals_are_found_by_code_source_and_time() {
+    let site = Site::start(noon(), &[]).await;
+    refuse_some(&site).await;
+    let all = site.engine.refusals(&RefusalFilter::default(), None, 100).await;
+    let (all, _) = all.expect("refusals");
+    assert_eq!(all.len(), 4, "{all:?}");
+    let codes: BTreeSet<&str> = all.iter().map(|refusal| refusal.code).collect();
+    assert_eq!(codes.len(), 2, "{all:?}");
+    let (from, until) = (noon() - TimeDelta::hours(20), noon() - TimeDelta::hours(10));
+    let in_time = |time: DateTime<Utc>| (time >= from, time < until);
+    for code in [None].into_iter().chain(codes.iter().map(|code| Some(*code))) {
+        for source in [None, Some("/space"), Some("/accounts")] {
+            for (has_from, has_until) in [(false, false), (true, false), (false, true), (true, true)] {
+                let mut asked: Vec<String> = Vec::new();
+                asked.extend(code.map(|code| format!("code={code}")));
+                asked.extend(source.map(|source| format!("source={source}")));
+                // As the fields of the form send them.
+                let field = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M").to_string();
+                asked.extend(has_from.then(|| format!("from={}", field(from))));
+                asked.extend(has_until.then(|| format!("until={}", field(until))));
+                let asked = asked.join("&");
+                let text = page(&site, &format!("/refusals?{asked}")).await;
+                let expected: BTreeSet<&str> = all
+                    .iter()
+                    .filter(|refusal| code.is_none_or(|code| refusal.code == code))
+                    .filter(|refusal| source.is_none_or(|source| &*refusal.source == source))
+                    .filter(|refusal| !has_from || in_time(refusal.time).0)
+                    .filter(|refusal| !has_until || in_time(refusal.time).1)
+                    .map(|refusal| &*refusal.id)
+                    .collect();
+                let shown = ["r1", "r2", "r3", "r4"].into_iter();
+                let shown: BTreeSet<&str> = shown.filter(|id| text.contains(&format!(">{id}<"))).collect();
+                assert_eq!(shown, expected, "{asked}");
+            }
+        }
+    }
+    let text = page(&site, "/refusals").await;
+    let applied = row(&text, ">r4<");
+    assert!(
+        applied.contains("a later event of this type was applied, <time datetime=\"2026-03-01T04:00:00Z\">"),
+        "{applied}"
+    );
+    assert!(row(&text, ">r1<").contains("still refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_search_by_account_finds_its_client() {
+    let site = Site::start(noon(), &[]).await;
+    for client in ["bakery", "mill"] {
+        site.linked(client).await;
+        let account = json!({"by": "customer", "account_id": format!("account-of-{client}")});
+        site.event(client, "account.created", noon(), account).await;
+    }
+    for query in [
+        "q=account-of-mill&by=account",
+        "q=account-of-mill",
+        "account=account-of-mill",
+    ] {
+        let text = page(&site, &format!("/clients?{query}")).await;
+        assert!(
+            text.contains("href=\"/clients/acme/mill\"") && !text.contains("href=\"/clients/acme/bakery\""),
+            "{query}: {text}"
+        );
+    }
+    let text = page(&site, "/clients?q=account-of&by=account").await;
+    assert!(text.contains("No client matches"), "{text}");
+}
+
+async fn api(path: &str) -> Value {
+    let response = http_client()
+        .get(year().url(path))
+        .send()
+        .await
+        .expect("a response");
+    assert_eq!(response.status(), 200, "{path}");
+    response.json().await.expect("JSON")
+}
+
+/// A number as a page shows it.
+fn number(shown: &str) -> u64 {
+    let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number: {shown}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_forecast_counts_what_the_api_lists() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.open(&year().url("/forecast?days=90")).await;
+    let shown = browser
+        .evaluate(
+            "const rows = heading => [...[...document.querySelectorAll('.card')] \
+               .find(card => card.querySelector('h2')?.textContent === heading).querySelectorAll('tbody tr')]; \
+             return [document.querySelector('.bar time').dateTime, \
+               [...document.querySelectorAll('.calendar td b a')].map(link => \
+                 [new URL(link.href).searchParams.get('day'), link.textContent]), \
+               rows('By partner').map(row => [row.querySelector('th').textContent, row.querySelector('td').textContent])]",
+        )
+        .await;
+    let (now, days, partners): (DateTime<Utc>, Vec<(NaiveDate, String)>, Vec<(String, String)>) =
+        serde_json::from_value(shown).expect("a forecast");
+    let until = (now + TimeDelta::days(90)).format("%Y-%m-%dT%H:%M:%SZ");
+    let forecast = api(&format!("/v1/forecast?until={until}&limit=1000")).await;
+    let mut by_day: BTreeMap<NaiveDate, BTreeSet<String>> = BTreeMap::new();
+    let mut by_partner: BTreeMap<String, u64> = BTreeMap::new();
+    for client in forecast["clients"].as_array().expect("clients") {
+        let key = client["client"].as_str().expect("a client");
+        let (partner, _) = key
+            .split_once('/')
+            .unwrap_or_else(|| (client["partner"].as_str().expect("a partner"), key));
+        *by_partner.entry(partner.to_owned()).or_default() += 1;
+        for change in client["changes"].as_array().expect("changes") {
+            let time: DateTime<Utc> = change["time"]
+                .as_str()
+                .and_then(|time| time.parse().ok())
+                .expect("a time");
+            by_day
+                .entry(time.date_naive())
+                .or_default()
+                .insert(format!("{partner}/{key}"));
+        }
+    }
+    // What is overdue is due with the next sweep.
+    let today = now.date_naive();
+    let ahead = |day: &NaiveDate| *day > today;
+    let shown: BTreeMap<NaiveDate, u64> = days
+        .into_iter()
+        .filter(|(day, _)| ahead(day))
+        .map(|(day, count)| (day, number(&count)))
+        .collect();
+    let expected: BTreeMap<NaiveDate, u64> = by_day
+        .into_iter()
+        .filter(|(day, _)| ahead(day))
+        .map(|(day, clients)| (day, clients.len() as u64))
+        .collect();
+    assert!(expected.len() > 5, "{expected:?}");
+    assert_eq!(shown, expected);
+    let shown: BTreeMap<String, u64> = partners
+        .into_iter()
+        .map(|(partner, count)| (partner, number(&count)))
+        .collect();
+    assert_eq!(shown, by_partner);
+}
+
+/// A sum as the page of the what-if shows it.
+fn sum(totals: &Value) -> String {
+    let number = |name: &str| totals[name].as_u64().expect("a number");
+    let counted = |count: u64, noun: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {noun}{plural}")
+    };
+    match (number("clients"), number("days")) {
+        (0, _) => "nobody".into(),
+        (clients, days) => format!("{}, {}", counted(clients, "client"), counted(days, "day")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_what_if_shows_the_sums_of_the_api() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.open(&year().url("/what-if?access.idle=20d")).await;
+    let shown = browser
+        .evaluate(
+            "const rows = heading => [...[...document.querySelectorAll('.card')] \
+               .find(card => card.querySelector('h2')?.textContent === heading).querySelectorAll('tbody tr')]; \
+             const texts = row => [...row.children].map(cell => cell.textContent.replace(/\\u00a0/g, ' ').replace(/\\u202f/g, '')); \
+             const days = row => [row.querySelector('th').textContent, row.querySelector('[data-label=\"Billing days\"]').textContent]; \
+             return [rows('Differences').map(texts), rows('By partner').map(texts), rows('By client').map(days)]",
+        )
+        .await;
+    let what_if = api("/v1/what-if?set=access.idle%3D20d&limit=1000").await;
+    assert_eq!(what_if["next"], Value::Null);
+    let totals = &what_if["totals"];
+    let expected = [
+        ("Access", "access"),
+        ("Billing", "billing"),
+        ("Commission", "commission"),
+    ]
+    .map(|(name, field)| {
+        [
+            name.to_owned(),
+            sum(&totals[field]["lost"]),
+            sum(&totals[field]["gained"]),
+        ]
+    });
+    assert_eq!(shown[0], json!(expected));
+    let partners = what_if["partners"].as_array().expect("partners").iter();
+    let partners: Vec<Value> = partners
+        .filter(|partner| partner["differ"] != 0)
+        .map(|partner| {
+            json!([
+                partner["partner"],
+                partner["differ"].to_string(),
+                sum(&partner["access"]["lost"]),
+                sum(&partner["access"]["gained"]),
+                sum(&partner["billing"]["lost"]),
+                sum(&partner["billing"]["gained"]),
+            ])
+        })
+        .collect();
+    assert!(!partners.is_empty(), "{what_if}");
+    assert_eq!(shown[1], json!(partners));
+    let billing: BTreeMap<String, i64> = what_if["clients"]
+        .as_array()
+        .expect("clients")
+        .iter()
+        .map(|client| {
+            let days = |name: &str| client["billing"][name].as_i64().expect("days");
+            let key = client["client"].as_str().expect("a client");
+            (key.to_owned(), days("gained_days") - days("lost_days"))
+        })
+        .collect();
+    let clients: Vec<(String, String)> = serde_json::from_value(shown[2].clone()).expect("clients");
+    assert!(!clients.is_empty());
+    for (client, days) in clients {
+        let days = match days.as_str() {
+            "–" => 0,
+            days => days.replace('−', "-").parse::<i64>().expect("a number"),
+        };
+        assert_eq!(billing.get(&client), Some(&days), "{client}");
+    }
+}
