@@ -254,11 +254,24 @@ async fn a_click_anywhere_in_a_row_opens_it_but_not_on_other_links() {
     browser
         .wait_until("the row", &format!("return location.pathname === {client}"))
         .await;
-    // The worker that is gone has a button, which is not the way to its page.
-    browser.open(&year.url("/#workers")).await;
-    browser.click("#workers tbody tr td:last-child").await;
-    browser.expect_url("/#workers").await;
-    browser.expect("h1", "Overview").await;
+    // A worker that is gone has a button, which is not the way to its page.
+    let site = Site::start(noon(), &[]).await;
+    site.worker("tenure-1-5f0c2a9e").await;
+    site.clock.set(noon() + TimeDelta::minutes(3));
+    browser.open(&site.url("/#workers")).await;
+    let followed = browser
+        .evaluate(
+            "const followed = []; \
+             document.addEventListener('click', event => { \
+               const link = event.target.closest('a'); \
+               if (link) { followed.push(link.getAttribute('href')); event.preventDefault(); } \
+             }); \
+             document.querySelector('#workers tr:has(.button) td:last-child').click(); \
+             document.querySelector('tr[data-row]:has(a[href=\"/sweeps#access-expiry\"]) td:last-child').click(); \
+             return followed",
+        )
+        .await;
+    assert_eq!(followed, json!(["/sweeps#access-expiry"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
