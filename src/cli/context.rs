@@ -61,7 +61,7 @@ impl Context {
             self.print_csv_head(head);
             self.print_more_rows(&[], rows);
         } else {
-            output::line(output::table(head, rows));
+            output::block(output::table(head, rows));
         }
     }
 

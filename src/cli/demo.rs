@@ -181,14 +181,15 @@ async fn serve(
         tokio::spawn(arrivals::arrive(engine, limits, arrivals::next(&year)));
         if context.is_json() {
             let serving = json!({ "url": format!("http://{address}"), "config": file.display().to_string() });
-            output::line(output::json_line(&serving));
+            output::block(output::json_line(&serving));
         } else {
             output::line(format!(
                 "Serving http://{address} until Ctrl-C. Open it in a browser, or try: curl http://{address}/v1/partners"
             ));
             // A variable overrides the file, and may name the store of a worker.
-            output::line(format!(
-                "Commands work on the same store, for example: env -u DATABASE_URL tenure --config {} sweep list",
+            output::line("Commands work on the same store, for example:");
+            output::block(format!(
+                "env -u DATABASE_URL tenure --config {} sweep list",
                 file.display()
             ));
         }

@@ -137,7 +137,7 @@ fn print_csv(client: &ClientForecast) {
 
 fn print_tables(now: DateTime<Utc>, forecast: &Totals, listed: &[(String, ExpectedChange)]) {
     if !forecast.days.is_empty() {
-        output::line(chart(&forecast.days));
+        output::block(chart(&forecast.days));
         let rows = listed.iter().map(|(client, change)| {
             vec![
                 rfc3339(change.time),
@@ -147,7 +147,7 @@ fn print_tables(now: DateTime<Utc>, forecast: &Totals, listed: &[(String, Expect
                 detail(now, change),
             ]
         });
-        output::line(output::table(&["time", "client", "change", "id", "detail"], rows));
+        output::block(output::table(&["time", "client", "change", "id", "detail"], rows));
         let unlisted = forecast.changes - listed.len() as u64;
         if unlisted > 0 {
             output::line(format!(
@@ -213,7 +213,7 @@ fn chart(days: &[ForecastDay]) -> Safe {
 /// Prints the forecast of all clients by day, for the demo.
 pub async fn print_days(engine: &Engine, until: DateTime<Utc>) -> anyhow::Result<()> {
     let forecast = each(engine, None, until, |_| Ok(())).await?;
-    output::line(chart(&forecast.days));
+    output::block(chart(&forecast.days));
     output::line(summary(&forecast));
     Ok(())
 }

@@ -173,7 +173,7 @@ fn print(tally: &Tally) {
         }
     ));
     if !tally.refused.is_empty() {
-        output::line(output::refusals(&tally.refused));
+        output::block(output::refusals(&tally.refused));
     }
     for (warned, events) in &tally.warnings {
         output::error_line(format!(

@@ -81,8 +81,15 @@ impl Display for Safe {
 /// The first failure to write to standard output. Nothing is printed after it.
 static FAILED: OnceLock<io::Error> = OnceLock::new();
 
-/// Prints text and a line break. [`finish`] reports a failure.
+/// Prints a sentence, on as many lines as the width of the terminal needs. [`finish`] reports a failure.
 pub fn line(text: impl Into<Safe>) {
+    block(Safe(
+        wrapped("", &text.into().0, columns(&Table::new())).join("\n"),
+    ));
+}
+
+/// Prints text as it is, and a line break: tables, and what a program reads. [`finish`] reports a failure.
+pub fn block(text: impl Into<Safe>) {
     if FAILED.get().is_none() {
         record_write(writeln!(io::stdout().lock(), "{}", text.into()));
     }
@@ -91,8 +98,13 @@ pub fn line(text: impl Into<Safe>) {
 /// Prints text after `first`, on as many lines as the width of the terminal needs, which are indented by as much. It breaks lines
 /// between words only, and not within a moment.
 pub fn paragraph(first: &str, text: &str) {
-    let lines = wrapped(first, &visible(text), Table::new().width());
-    line(Safe(lines.join("\n")));
+    let lines = wrapped(first, &visible(text), columns(&Table::new()));
+    block(Safe(lines.join("\n")));
+}
+
+/// The width of the terminal. None: the output is not a terminal, or it does not know its width.
+fn columns(of: &Table) -> Option<u16> {
+    of.width().filter(|columns| *columns > 0)
 }
 
 fn wrapped(first: &str, text: &str, width: Option<u16>) -> Vec<String> {
@@ -106,6 +118,13 @@ fn wrapped(first: &str, text: &str, width: Option<u16>) -> Vec<String> {
         if is_begun && line.width() + 1 + unit.width() > width {
             lines.push(std::mem::replace(&mut line, indent.clone()));
             is_begun = false;
+        }
+        // Too long to stand beside the indentation, so alone on its line.
+        if !is_begun && line.width() + unit.width() > width {
+            if !line.trim().is_empty() {
+                lines.push(line.trim_end().to_owned());
+            }
+            line = " ".repeat(width.saturating_sub(unit.width()).min(indent.len()));
         }
         if is_begun {
             line.push(' ');
@@ -162,12 +181,14 @@ pub fn record_write(written: io::Result<()>) {
 
 /// Prints a message to standard error. A closed pipe (`2>&1 | head`) is not an error.
 pub fn error_line(text: impl Into<Safe>) {
-    let _ = writeln!(io::stderr().lock(), "tenure: {}", text.into());
+    let width = columns(Table::new().use_stderr());
+    let lines = wrapped("tenure: ", &text.into().0, width).join("\n");
+    let _ = writeln!(io::stderr().lock(), "{lines}");
 }
 
 /// Prints one JSON object on one line.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    line(json_line(&serde_json::to_value(value)?));
+    block(json_line(&serde_json::to_value(value)?));
     Ok(())
 }
 
@@ -224,7 +245,7 @@ pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>
     render(
         head,
         &rows.collect::<Vec<_>>(),
-        Table::new().width(),
+        columns(&Table::new()),
         is_coloured(),
     )
 }
@@ -249,8 +270,8 @@ fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>, is_coloured: 
         })
         .collect();
     let needed = BORDER + narrowest.iter().map(|column| column + BORDER).sum::<usize>();
-    if !rows.is_empty() && width.is_some_and(|width| needed > width.into()) {
-        return records(head, rows, is_coloured);
+    if let Some(width) = width.filter(|width| needed > usize::from(*width)) {
+        return records(head, rows, width, is_coloured);
     }
     let mut table = Table::new();
     table
@@ -278,22 +299,38 @@ fn render(head: &[&str], rows: &[Vec<String>], width: Option<u16>, is_coloured: 
     Safe(table.to_string())
 }
 
-/// The rows one below the other: a line for each field that is not empty, and an empty line between rows.
-fn records(head: &[&str], rows: &[Vec<String>], is_coloured: bool) -> Safe {
+/// The rows one below the other: each field that is not empty begins a line, and an empty line is between rows. Without rows, the
+/// headings.
+fn records(head: &[&str], rows: &[Vec<String>], width: u16, is_coloured: bool) -> Safe {
+    if rows.is_empty() {
+        let head: Vec<&str> = head
+            .iter()
+            .copied()
+            .filter(|heading| !heading.is_empty())
+            .collect();
+        return Safe(wrapped("no rows: ", &head.join(", "), Some(width)).join("\n"));
+    }
     let label = head.iter().map(|heading| heading.width()).max().unwrap_or(0);
+    let field = |(heading, cell): (&&str, &String)| {
+        let style = match coloured_tone(heading, cell).filter(|_| is_coloured) {
+            Some(Tone::Bad) => AnsiColor::Red.on_default(),
+            Some(_) => AnsiColor::Yellow.on_default(),
+            None => anstyle::Style::new(),
+        };
+        let starts = [format!("{heading:label$}  "), format!("{:label$}  ", "")];
+        let starts = starts.iter().take(1).chain(starts.iter().skip(1).cycle());
+        let lines: Vec<String> = cell
+            .split('\n')
+            .zip(starts)
+            .flat_map(|(line, start)| wrapped(start, line, Some(width)))
+            .collect();
+        let text = lines.join("\n");
+        let (heading, cell) = text.split_at(heading.len());
+        format!("{heading}{style}{cell}{style:#}")
+    };
     let record = |row: &Vec<String>| {
         let fields = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
-        let line = |(heading, cell): (&&str, &String)| {
-            let indent = format!("\n{:label$}  ", "");
-            let style = match coloured_tone(heading, cell).filter(|_| is_coloured) {
-                Some(Tone::Bad) => AnsiColor::Red.on_default(),
-                Some(_) => AnsiColor::Yellow.on_default(),
-                None => anstyle::Style::new(),
-            };
-            let cell = cell.replace('\n', &indent);
-            format!("{heading:label$}  {style}{cell}{style:#}")
-        };
-        fields.map(line).collect::<Vec<_>>().join("\n")
+        fields.map(field).collect::<Vec<_>>().join("\n")
     };
     Safe(rows.iter().map(record).collect::<Vec<_>>().join("\n\n"))
 }
@@ -445,12 +482,51 @@ mod tests {
         let record =
             "client  acme/client-0000000001\ntime    2026-03-01T09:00:00Z\nreason  two\n        lines";
         assert_eq!(text, format!("{record}\n\n{record}"));
-        // Without rows there is nothing to break, and outside of a terminal no line is too long.
-        assert!(render(&HEAD, &[], Some(20), false).to_string().contains("reason"));
+        // Outside of a terminal no line is too long.
         assert!(
             render(&HEAD, &rows(), None, false)
                 .to_string()
                 .contains("first day of the month")
+        );
+    }
+
+    #[test]
+    fn records_break_no_word_and_no_moment_and_fit_the_terminal() {
+        let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        let mut row = rows().remove(0);
+        row[2] = format!("paused on 8 January 2025 at 09:00 UTC for {id}, which is\nnot known");
+        for width in 38..60 {
+            let text = records(&HEAD, &[row.clone(), row.clone()], width, false).to_string();
+            assert!(
+                text.lines().all(|line| line.width() <= width.into()),
+                "{width}\n{text}"
+            );
+            for whole in [id, "8 January 2025 at 09:00 UTC", &row[0], &row[1]] {
+                assert_eq!(
+                    text.lines().filter(|line| line.contains(whole)).count(),
+                    2,
+                    "{width}: {whole}\n{text}"
+                );
+            }
+        }
+        // What is longer than a line stays whole.
+        let text = records(&HEAD, &[row], 20, false).to_string();
+        assert!(text.lines().any(|line| line == format!("{id},")));
+    }
+
+    #[test]
+    fn a_table_without_rows_fits_the_terminal() {
+        for width in [12, 20, 40] {
+            let text = render(&HEAD, &[], Some(width), false).to_string();
+            assert!(
+                text.lines().all(|line| line.width() <= width.into()),
+                "{width}\n{text}"
+            );
+            assert!(HEAD.iter().all(|heading| text.contains(heading)), "{text}");
+        }
+        assert!(
+            render(&HEAD, &[], None, false).to_string().contains("reason"),
+            "outside of a terminal, a table"
         );
     }
 }

@@ -94,7 +94,7 @@ fn print(context: &Context, document: &Value) -> anyhow::Result<()> {
         return output::json(document);
     }
     let text = serde_json::to_string_pretty(document)?;
-    output::line(output::Safe::lines(text.lines()));
+    output::block(output::Safe::lines(text.lines()));
     Ok(())
 }
 

@@ -353,7 +353,7 @@ impl Listed {
     fn print(self) {
         if !self.clients.is_empty() {
             let head = ["client", "billable", "commission", "status credit", "access"];
-            output::line(output::table(&head, self.clients));
+            output::block(output::table(&head, self.clients));
         }
         if !self.adjustments.is_empty() {
             let head = [
@@ -365,7 +365,7 @@ impl Listed {
                 "access",
                 "cause",
             ];
-            output::line(output::table(&head, self.adjustments));
+            output::block(output::table(&head, self.adjustments));
         }
         if self.unlisted > 0 {
             output::line(format!(
@@ -410,7 +410,7 @@ fn print_sums(totals: &Totals) {
                 .chain(days)
                 .collect::<Vec<_>>()
         });
-        output::line(output::table(&head, rows));
+        output::block(output::table(&head, rows));
     }
     let month = totals.month;
     let clients = output::counted(totals.clients, "client");

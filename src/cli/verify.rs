@@ -183,7 +183,7 @@ impl<'a> Totals<'a> {
     fn say(&self, text: &str, row: &[&str], value: &Value) {
         self.progress.aside(|| {
             if self.context.is_json() {
-                output::line(output::json_line(value));
+                output::block(output::json_line(value));
             } else if self.context.is_csv() {
                 output::csv(&row.iter().map(|cell| Cell::from(*cell)).collect::<Vec<_>>());
             } else {

@@ -220,12 +220,12 @@ impl Report {
 
     fn print_tables(&self, sums: &Sums) {
         if !sums.days.is_empty() {
-            output::line(days(&sums.days));
+            output::block(days(&sums.days));
         }
         if self.clients.is_empty() {
             return;
         }
-        output::line(output::table(
+        output::block(output::table(
             &[
                 "client",
                 "access lost",
@@ -252,7 +252,7 @@ impl Report {
                 output::counted(unlisted, "more client")
             ));
         }
-        output::line(output::table(
+        output::block(output::table(
             &[
                 "partner",
                 "clients",

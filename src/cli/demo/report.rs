@@ -50,7 +50,7 @@ fn print_counts(summary: &Summary) {
             .iter()
             .map(move |(status, n)| vec![facet.to_owned(), status.clone(), n.to_string()])
     });
-    output::line(output::table(&["facet", "status", "clients"], rows));
+    output::block(output::table(&["facet", "status", "clients"], rows));
     let rows = summary.sweeps.iter().map(|(name, total)| {
         vec![
             (*name).to_owned(),
@@ -60,14 +60,14 @@ fn print_counts(summary: &Summary) {
             total.counts.changes.to_string(),
         ]
     });
-    output::line(output::table(
+    output::block(output::table(
         &["sweep", "runs", "examined", "changed", "changes"],
         rows,
     ));
 }
 
 async fn print_refused(engine: &Engine, summary: &Summary) -> anyhow::Result<()> {
-    output::line(output::refusals(&summary.refused));
+    output::block(output::refusals(&summary.refused));
     let dead_letters = engine
         .store()
         .dead_letters(&DeadLetterFilter::default(), 0, 10_000)
@@ -77,7 +77,7 @@ async fn print_refused(engine: &Engine, summary: &Summary) -> anyhow::Result<()>
         *reasons.entry(dead_letter.reason.clone()).or_default() += 1;
     }
     let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
-    output::line(output::table(&["reason of dead letters", "messages"], rows));
+    output::block(output::table(&["reason of dead letters", "messages"], rows));
     Ok(())
 }
 
@@ -86,10 +86,10 @@ async fn print_client(engine: &Engine, featured: &ClientKey) -> anyhow::Result<(
     if let Some(view) = engine.client(featured, None).await? {
         output::line("");
         output::line(format!("Client {featured} at the end of the year:"));
-        output::line(card(&view)?);
+        output::block(card(&view)?);
     }
     output::line("and its journal:");
-    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?, false));
+    output::block(journal_table(&engine.journal(featured, 0, 1_000).await?, false));
     if let Some(why) = engine.why(featured, Some(Answer::Access), None).await? {
         output::line("");
         output::line(format!("Why (`tenure why {featured} access`):"));
