@@ -139,9 +139,9 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
             output::json(line)?;
         }
     } else {
-        output::line(card(&view)?);
+        output::block(card(&view)?);
         if args.journal {
-            output::line(journal_table(&journal, false));
+            output::block(journal_table(&journal, false));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -313,49 +313,60 @@ fn text(value: &serde_json::Value) -> String {
     }
 }
 
+/// The columns of a journal of several clients.
+pub const JOURNAL_COLUMNS: [&str; 6] = ["client", "time", "change", "detail", "cause", "correction"];
+
 /// Lines of the journal, one per row. Those of several clients name their clients.
 pub fn journal_table(journal: &[JournalLine], of_several: bool) -> Safe {
-    let head = ["client", "time", "change", "detail", "cause", ""];
+    let skipped = usize::from(!of_several);
+    let mut head = JOURNAL_COLUMNS;
+    // Most lines are not corrected, and the others say so.
+    head[5] = "";
     output::table(
-        &head[usize::from(!of_several)..],
-        journal.iter().map(|line| {
-            let moved = match (&line.from, &line.to) {
-                (Some(from), Some(to)) => format!("{from} → {to}"),
-                (None, Some(to)) => to.clone(),
-                (Some(from), None) => format!("{from} →"),
-                (None, None) => String::new(),
-            };
-            let what = [line.id.clone().unwrap_or_default(), moved].join(" ");
-            let cause = match &line.cause {
-                crate::domain::Cause::Event { kind, actor, .. } => {
-                    let by = actor
-                        .kind
-                        .map(ActorKind::as_str)
-                        .into_iter()
-                        .chain(actor.id.as_deref());
-                    let by = by.collect::<Vec<_>>().join(" ");
-                    if by.is_empty() {
-                        kind.to_string()
-                    } else {
-                        format!("{kind} by {by}")
-                    }
-                }
-                crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
-                crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
-            };
-            let row = vec![
-                line.subject.clone(),
-                line.time.clone(),
-                line.kind.clone(),
-                what.trim().to_owned(),
-                cause,
-                match &line.corrected_by {
-                    None => String::new(),
-                    Some(Corrector::LateEvent { kind, .. }) => format!("corrected by {kind}"),
-                    Some(Corrector::Rebuild { .. }) => "corrected by a rebuild".into(),
-                },
-            ];
-            row.into_iter().skip(usize::from(!of_several)).collect::<Vec<_>>()
-        }),
+        &head[skipped..],
+        journal
+            .iter()
+            .map(|line| journal_row(line).into_iter().skip(skipped).collect::<Vec<_>>()),
     )
+}
+
+/// The cells of a line of the journal.
+pub fn journal_row(line: &JournalLine) -> Vec<String> {
+    let moved = match (&line.from, &line.to) {
+        (Some(from), Some(to)) => format!("{from} → {to}"),
+        (None, Some(to)) => to.clone(),
+        (Some(from), None) => format!("{from} →"),
+        (None, None) => String::new(),
+    };
+    let what = [line.id.clone().unwrap_or_default(), moved].join(" ");
+    let cause = match &line.cause {
+        crate::domain::Cause::Event { kind, actor, .. } => {
+            let by = actor
+                .kind
+                .map(ActorKind::as_str)
+                .into_iter()
+                .chain(actor.id.as_deref());
+            let by = by.collect::<Vec<_>>().join(" ");
+            if by.is_empty() {
+                kind.to_string()
+            } else {
+                format!("{kind} by {by}")
+            }
+        }
+        crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
+        crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
+    };
+    let correction = match &line.corrected_by {
+        None => String::new(),
+        Some(Corrector::LateEvent { kind, .. }) => format!("corrected by {kind}"),
+        Some(Corrector::Rebuild { .. }) => "corrected by a rebuild".into(),
+    };
+    vec![
+        line.subject.clone(),
+        line.time.clone(),
+        line.kind.clone(),
+        what.trim().to_owned(),
+        cause,
+        correction,
+    ]
 }

@@ -360,11 +360,15 @@ impl Command {
             Self::Dead(command) => matches!(command, dead::DeadCommand::List(_)),
             Self::Sweep(command) => matches!(
                 command,
-                sweep::SweepCommand::List | sweep::SweepCommand::Preview(_) | sweep::SweepCommand::Runs(_)
+                sweep::SweepCommand::List
+                    | sweep::SweepCommand::Preview(_)
+                    | sweep::SweepCommand::Runs(_)
+                    | sweep::SweepCommand::Show(_)
             ),
             Self::Lanes(command) => matches!(command, lanes::LanesCommand::List),
             Self::Sources(command) => matches!(command, sources::SourcesCommand::List),
             Self::Workers(command) => matches!(command, workers::WorkersCommand::List),
+            Self::Policy(command) => matches!(command, policy::PolicyCommand::Show(_)),
             Self::Statement(command) => !matches!(command, statement::StatementCommand::Close(_)),
             Self::Check(_)
             | Self::Why(_)

@@ -55,13 +55,17 @@ async fn show(context: &Context, is_quick: bool) -> anyhow::Result<ExitCode> {
             output::json(&json!({ "line": "policy", "from": rfc3339(*from), "policy": policy }))?;
         }
     } else {
-        print_recorded(&recorded);
+        print_recorded(context, &recorded);
+    }
+    if context.is_csv() {
+        // Rows of one kind only. That the settings differ is said on standard error.
+        return Ok(ExitCode::SUCCESS);
     }
     preview(context, &engine, is_quick).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_recorded(recorded: &[(DateTime<Utc>, Policy)]) {
+fn print_recorded(context: &Context, recorded: &[(DateTime<Utc>, Policy)]) {
     let head: Vec<&str> = ["effective from"]
         .into_iter()
         .chain(cells(&Policy::default()).into_iter().map(|(heading, _)| heading))
@@ -70,7 +74,7 @@ fn print_recorded(recorded: &[(DateTime<Utc>, Policy)]) {
         // The first is effective from the beginning of time, not from when it was recorded.
         row((place > 0).then_some(*from), policy)
     });
-    output::line(output::table(&head, rows));
+    context.print_rows(&head, rows);
 }
 
 /// Shows how the policy of the settings differs, unless it is in effect, and then what it would change.
@@ -119,7 +123,7 @@ fn print_change(change: &PolicyChange, policy: &Policy) {
         return;
     }
     output::line("the policy in these settings is not in effect:");
-    output::line(output::table(
+    output::block(output::table(
         &["setting", "in effect", "in these settings"],
         differing
             .into_iter()

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::client::journal_table;
+use super::client::{JOURNAL_COLUMNS, journal_row, journal_table};
 use super::context::Context;
 use super::output;
 use super::sweep::sweep_parser;
@@ -33,7 +33,7 @@ pub struct ShowArgs {
 
 /// The lines of the journal in a page.
 const PAGE: u32 = 1_000;
-/// Maximum number of changes in the table; with --json, all are printed.
+/// Maximum number of changes in the table; the other formats have all.
 const MAX_LISTED: u32 = 500;
 
 pub async fn list(context: &Context, args: RunsArgs) -> anyhow::Result<ExitCode> {
@@ -82,7 +82,15 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
     };
     if context.is_json() {
         output::json(&run)?;
-        return print_all(&engine, run.id).await;
+        return each_change(&engine, run.id, |line| output::json(&line)).await;
+    }
+    if context.is_csv() {
+        context.print_csv_head(&JOURNAL_COLUMNS);
+        return each_change(&engine, run.id, |line| {
+            context.print_more_rows(&[], [journal_row(&line)]);
+            Ok(())
+        })
+        .await;
     }
     print_runs(context, std::slice::from_ref(&run));
     let lines = engine
@@ -90,11 +98,11 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
         .run_changes(run.id, Cursor::default(), MAX_LISTED)
         .await?;
     let lines: Vec<JournalLine> = lines.into_iter().map(JournalLine::from).collect();
-    output::line(journal_table(&lines, true));
+    output::block(journal_table(&lines, true));
     let missing = run.counts.changes - i64::try_from(lines.len()).unwrap_or(i64::MAX);
     if missing > 0 {
         let why = if lines.len() == MAX_LISTED as usize {
-            "use --json for all"
+            "--output json or csv lists all"
         } else {
             "retention has removed them from the journal, or the store was moved since"
         };
@@ -103,8 +111,12 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints every change of a run as JSON, page by page.
-async fn print_all(engine: &Engine, run: i64) -> anyhow::Result<ExitCode> {
+/// Passes every change of a run to `print`, page by page.
+async fn each_change(
+    engine: &Engine,
+    run: i64,
+    print: impl Fn(JournalLine) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let mut after = Cursor::default();
     loop {
         let lines = engine.store().run_changes(run, after, PAGE).await?;
@@ -113,7 +125,7 @@ async fn print_all(engine: &Engine, run: i64) -> anyhow::Result<ExitCode> {
         };
         after = last.cursor;
         for line in lines {
-            output::json(&JournalLine::from(line))?;
+            print(JournalLine::from(line))?;
         }
     }
 }
