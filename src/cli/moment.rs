@@ -64,18 +64,28 @@ pub fn parse_moment(text: &str) -> Result<Moment, UsageError> {
     let signed = [('-', Moment::Ago as fn(TimeDelta) -> Moment), ('+', Moment::In)];
     for (sign, moment) in signed {
         if let Some(span) = text.strip_prefix(sign) {
-            return parse_span(span).map(moment);
+            return parse_span(span)
+                .map(moment)
+                .map_err(|advice| expected("", advice));
         }
     }
-    Err(UsageError(
-        "expected a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01, a time from now such as -3d or +12h, \
-         or now, today, yesterday or tomorrow"
-            .to_owned(),
+    Err(expected("", None))
+}
+
+/// What a moment may be. `others`: what else is accepted.
+fn expected(others: &str, advice: Option<&str>) -> UsageError {
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+    UsageError(format!(
+        "expected {others}a time such as 2026-03-01T12:00:00Z, a date such as 2026-03-01, a time from now such as -3d or +12h, \
+         or now, today, yesterday or tomorrow{advice}"
     ))
 }
 
 /// A duration. Unlike in the settings, years are accepted: a year is 365 days.
-fn parse_span(text: &str) -> Result<TimeDelta, UsageError> {
+///
+/// # Errors
+/// What is wrong with it, if more is known than that it is no duration.
+fn parse_span(text: &str) -> Result<TimeDelta, Option<&'static str>> {
     let years = text
         .trim()
         .strip_suffix('y')
@@ -83,11 +93,7 @@ fn parse_span(text: &str) -> Result<TimeDelta, UsageError> {
     if let Some(years) = years {
         return Ok(TimeDelta::days(365 * i64::from(years)));
     }
-    parse_duration(text).map_err(|advice| {
-        let advice =
-            advice.unwrap_or("expected a duration such as 30d, or a time such as 2026-03-01T12:00:00Z");
-        UsageError(advice.to_owned())
-    })
+    parse_duration(text)
 }
 
 /// The end of a period that begins now, or the beginning of one that ends now: a moment, or a duration.
@@ -146,7 +152,9 @@ impl fmt::Display for Until {
 pub fn parse_until(text: &str) -> Result<Until, UsageError> {
     match parse_moment(text) {
         Ok(moment) => Ok(Until::At(moment)),
-        Err(_) => parse_span(text).map(Until::In),
+        Err(_) => parse_span(text)
+            .map(Until::In)
+            .map_err(|advice| expected("a duration such as 30d, ", advice)),
     }
 }
 
