@@ -2,15 +2,22 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::output::{self, Safe};
 use crate::clock::{Clock, SystemClock};
+use crate::store::SchemaState;
 
 pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    let before = store.schema().await?;
     store.migrate().await?;
+    if matches!(before, SchemaState::Missing | SchemaState::Older { .. }) {
+        store
+            .record_audit(&context.entry("migrate", None, Value::Null))
+            .await?;
+    }
     if context.is_json() {
         output::json(&serde_json::json!({ "store": store.kind(), "migrated": true }))?;
     } else {
@@ -45,7 +52,7 @@ pub fn config(context: &Context) -> anyhow::Result<ExitCode> {
     if context.is_json() {
         output::json(&context.settings.redacted())?;
     } else {
-        output::line(Safe::lines(context.settings.redacted_toml().lines()));
+        output::block(Safe::lines(context.settings.redacted_toml().lines()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::{Context, UsageError};
 use super::output;
@@ -224,7 +224,7 @@ async fn add(context: &Context, args: AddArgs) -> anyhow::Result<ExitCode> {
             "{} is added; the receiver verifies with this secret, which is not shown again:",
             args.name
         ));
-        output::line(secret);
+        output::block(secret);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -334,7 +334,7 @@ async fn rotate(context: &Context, args: RotateArgs) -> anyhow::Result<ExitCode>
             args.name,
             rfc3339(until)
         ));
-        output::line(secret);
+        output::block(secret);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -348,6 +348,11 @@ async fn test(context: &Context, name: &str) -> anyhow::Result<ExitCode> {
     let url = EndpointUrl::parse(&endpoint.url)?;
     let (id, body) = ping(&engine, name, now)?;
     let message = Message { id: &id, body: &body };
+    let authority = context.authority();
+    let operator = engine.operator(&authority);
+    operator
+        .record("webhook.test", Some(name.to_owned()), Value::Null)
+        .await?;
     let began = Instant::now();
     let sent = Sender::new(settings)?.send(&url, message, &keys, now).await;
     let millis = began.elapsed().as_millis();
