@@ -135,6 +135,20 @@ impl PseudoTerminal {
         status.expect("it has ended")
     }
 
+    /// Everything that the program has written until it ended.
+    pub fn printed(&mut self) -> (ExitStatus, String) {
+        const END: &[u8] = b"\x01the end\x01";
+        let status = self.ended();
+        // It comes after everything else.
+        let mut slave = File::from(self.slave.try_clone().expect("a copy"));
+        slave.write_all(END).expect("written");
+        let read = super::tenure::wait_until(PATIENCE, || self.bytes().ends_with(END));
+        assert!(read.is_ok(), "the terminal was not read to its end");
+        let bytes = self.bytes();
+        let text = String::from_utf8(bytes[..bytes.len() - END.len()].to_vec());
+        (status, text.expect("UTF-8"))
+    }
+
     /// Whether the terminal is as it was before the program started: its modes, its screen, its cursor.
     pub fn is_restored(&self) -> bool {
         let after = tcgetattr(&self.slave).expect("its attributes");

@@ -2,41 +2,25 @@
 
 use sqlx::Connection as _;
 
-use super::{Given, code, stderr, stdout};
+use super::{Given, code, commands, stderr, stdout};
 use crate::support::servers::Postgres;
 use crate::support::tenure::Tenure;
 
-const READING: &[&[&str]] = &[
-    &["client", "list"],
-    &["client", "show", "acme/bakery"],
-    &["lanes", "list"],
-    &["workers", "list"],
-    &["verify"],
-    &["verify", "acme/bakery"],
-    &["dead", "list"],
-    &["dead", "show", "1"],
-    &["sweep", "list"],
-    &["sweep", "preview", "access-expiry"],
-    &["policy", "show"],
-    &["what-if"],
-    &["statement", "list"],
-    &["statement", "show", "2025-01"],
+/// More arguments of commands that read a store.
+const MORE_READING: &[&[&str]] = &[
+    &["client", "show", "acme/a"],
+    &["verify", "acme/a"],
     &["prune", "--dry-run"],
+    &["client", "list", "--count"],
 ];
 
-/// Commands that change a store but ingest no events.
-const MAINTAINING: &[&[&str]] = &[
-    &["dead", "redrive", "--all"],
-    &["dead", "discard", "1"],
-    &["rebuild"],
-    &["prune"],
-    &["lanes", "remove"],
-    &["policy", "apply"],
-    &["statement", "close", "2025-01", "--by", "ann"],
-    &["sweep", "run", "access-expiry"],
-    &["sweep", "pause", "access-expiry", "--reason", "because"],
-    &["sweep", "resume", "access-expiry"],
-];
+fn reading() -> Vec<&'static [&'static str]> {
+    commands::reading().chain(MORE_READING.iter().copied()).collect()
+}
+
+fn reading_or_changing() -> Vec<&'static [&'static str]> {
+    reading().into_iter().chain(commands::changing()).collect()
+}
 
 fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
     for args in [args.to_vec(), [args, &["--json"]].concat()] {
@@ -60,7 +44,7 @@ fn a_missing_store_is_named_and_not_created() {
         .expect("a folder")
         .join("tenure.db");
     let path = path.to_string_lossy().into_owned();
-    for args in READING.iter().chain(MAINTAINING) {
+    for args in reading_or_changing() {
         refused(&given.tenure, args, &[&path, "DATABASE_URL", "`tenure migrate`"]);
     }
     let left: Vec<_> = given.folder.path().read_dir().expect("a folder").collect();
@@ -74,7 +58,7 @@ async fn a_file_of_another_program_is_not_a_store() {
     let given = Given::nothing();
     let path = given.folder.path().join("tenure.db");
     std::fs::write(&path, "").expect("a file");
-    for args in READING.iter().chain(MAINTAINING) {
+    for args in reading_or_changing() {
         refused(&given.tenure, args, &["no Tenure store at"]);
     }
     assert_eq!(std::fs::metadata(&path).expect("the file").len(), 0);
@@ -85,7 +69,7 @@ async fn a_file_of_another_program_is_not_a_store() {
         .await
         .expect("a table");
     tables.close().await.expect("closed");
-    for args in READING.iter().chain(MAINTAINING) {
+    for args in reading_or_changing() {
         refused(&given.tenure, args, &["no Tenure store at"]);
     }
 }
@@ -101,7 +85,7 @@ async fn reading_a_store_of_another_version_fails_and_does_not_migrate_it() {
     .execute(&mut tables)
     .await
     .expect("a newer store");
-    for args in READING {
+    for args in reading() {
         let output = given.tenure.call(args);
         assert_eq!(code(&output), 1, "{args:?}");
         assert!(stderr(&output).contains("newer version"), "{}", stderr(&output));
@@ -113,7 +97,7 @@ async fn reading_a_store_of_another_version_fails_and_does_not_migrate_it() {
         let done = sqlx::query(statement).execute(&mut tables).await;
         assert_eq!(done.expect("a store from before the baseline").rows_affected(), 1);
     }
-    for args in READING.iter().chain([&["migrate"][..]].iter()) {
+    for args in reading().into_iter().chain([&["migrate"][..]]) {
         refused(
             &given.tenure,
             args,
@@ -129,7 +113,7 @@ fn a_database_without_tables_is_not_a_store() {
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]);
     let name = crate::support::servers::name_in(&url);
-    for args in READING.iter().chain(MAINTAINING) {
+    for args in reading_or_changing() {
         refused(&tenure, args, &["no Tenure store at", name]);
     }
     assert_eq!(

@@ -1,8 +1,12 @@
 //! How commands print: `-o table|json|csv`, tables on a terminal, completions, manual pages, and relative times.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::{Given, code, stderr, stdout};
+use super::commands::{COMMANDS, Use, command};
+use super::{Given, code, help, stderr, stdout};
+use crate::support::packages::skip;
+use crate::support::tenure::Tenure;
 
 #[test]
 fn lists_are_printed_as_comma_separated_values() {
@@ -114,7 +118,7 @@ fn a_command_without_rows_has_no_comma_separated_values() {
     for args in [
         &["lanes", "remove"][..],
         &["client", "show", "acme/bakery"],
-        &["policy", "show"],
+        &["policy", "apply"],
     ] {
         let output = given.tenure.call(&[args, &["-o", "csv"]].concat());
         assert_eq!(code(&output), 2, "{args:?}");
@@ -162,36 +166,132 @@ fn on_a_terminal(given: &Given, args: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-#[test]
-fn a_table_fits_a_terminal_of_80_columns() {
-    let given = Given::events();
+/// Has text that does not fit beside anything: a reason, ids, a source.
+fn long() -> Given {
+    let given = Given::overdue_events();
+    let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let dead = format!(
+        r#"{{"specversion":"1.0","id":"{uuid}","source":"/a/source/of/an/app/that/has/a/long/name/{uuid}","type":"client.vanished","subject":"acme/a","time":"2025-03-02T11:00:00Z"}}"#
+    );
+    std::fs::write(given.folder.path().join("dead.ndjson"), dead).expect("a file");
+    given.tenure.call(&["ingest", "dead.ndjson"]);
+    let why = format!(
+        "the books are closed until the customer has answered request {uuid}, which is to be on 2026-03-01T12:00:00Z, as \
+         agreed with finance and with the partner"
+    );
+    let why = ["--reason", why.as_str()];
     for args in [
-        "client list",
-        "client show acme/bakery --journal",
-        "history acme/bakery",
-        "possible acme/bakery",
-        "sweep list",
-        "policy show",
-        "audit",
-        "partners",
-        "refusals",
-        "dead list",
-        "sources list",
-        "lanes list",
+        &["sweep", "run", "access-expiry"][..],
+        &["sweep", "pause", "access-expiry"],
+        &["sweep", "pause", "stalled-invitations"],
+        &["statement", "close", "2025-01", "--confirm"],
+        &[
+            "webhook",
+            "add",
+            "crm",
+            "http://localhost:9/hooks/tenure",
+            "--partner",
+            "acme",
+        ],
     ] {
-        let text = on_a_terminal(&given, args);
-        // The terminal itself wraps sentences.
-        for line in text.lines().filter(|line| line.starts_with(['│', '┌', '╞', '└'])) {
-            let width = line.trim_end().chars().count();
-            assert!(width <= 80, "{args}: {width} columns: {line}\n{text}");
+        given.tenure.ok(&[args, &why].concat());
+    }
+    given
+}
+
+/// What a command prints on a terminal of 80 columns, as lines. A progress bar is overwritten.
+fn lines_on_a_terminal(tenure: &Tenure, args: &[&str]) -> Vec<String> {
+    let (_, printed) = tenure.on_terminal(args, 80, 60).printed();
+    let text = anstream::adapter::strip_str(&printed).to_string();
+    text.lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .map(|line| line.rsplit('\r').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn assert_lines_fit(args: &[&str], lines: &[String]) {
+    for line in lines {
+        let width = line.trim_end().chars().count();
+        // What is longer than a line stays whole, on a line of its own.
+        let is_one_word = !line.trim().contains(' ');
+        assert!(
+            width <= 80 || is_one_word,
+            "{args:?}: {width} columns: {line}\n{}",
+            lines.join("\n")
+        );
+    }
+}
+
+/// The ids and times of a text, without frames. A moment in words is one.
+fn whole(text: &str) -> BTreeSet<String> {
+    let is_id_or_time = |word: &str| word.contains(|c: char| c.is_ascii_digit() || c == '/');
+    let frame = |c: char| ('\u{2500}'..='\u{257f}').contains(&c);
+    let mut whole = BTreeSet::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || frame(c)).collect();
+        for moment in words.windows(6) {
+            if moment[3] == "at" && moment[5].starts_with("UTC") && moment[2].parse::<u16>().is_ok() {
+                whole.insert(moment.join(" "));
+            }
+        }
+        whole.extend(
+            words
+                .into_iter()
+                .filter(|&word| is_id_or_time(word))
+                .map(str::to_owned),
+        );
+    }
+    whole
+}
+
+#[test]
+fn every_command_fits_a_terminal_of_80_columns_and_breaks_no_id_and_no_time() {
+    let given = long();
+    for known in COMMANDS.iter().filter(|known| known.what == Use::Reads) {
+        let args: Vec<&str> = known
+            .args
+            .iter()
+            .map(|arg| if *arg == "acme/a" { "acme/bakery" } else { *arg })
+            .collect();
+        let piped = || whole(&stdout(&given.tenure.call(&args)));
+        let before = piped();
+        let lines = lines_on_a_terminal(&given.tenure, &args);
+        assert_lines_fit(&args, &lines);
+        // Without what depends on the time of the day.
+        for word in before.intersection(&piped()) {
+            assert!(
+                lines.iter().any(|line| line.contains(word)),
+                "{args:?}: {word} is not whole in\n{}",
+                lines.join("\n")
+            );
         }
     }
-    let list = on_a_terminal(&given, "client list");
-    let id_and_times = given.tenure.json(&["client", "list"]).remove(0);
-    for field in ["last_accessed_at", "expires_at"] {
-        let time = id_and_times[field].as_str().expect("a time");
-        assert!(list.contains(time), "{time} is whole in\n{list}");
+    // What was read shows the reason.
+    let text = lines_on_a_terminal(&given.tenure, &["sweep", "list"]).join("\n");
+    assert!(
+        text.contains("0f8fad5b-d9cb-469f-a165-70867728950e") && text.contains("2026-03-01T12:00:00Z"),
+        "{text}"
+    );
+    for known in COMMANDS.iter().filter(|known| known.what == Use::Changes) {
+        let mut args = known.args.to_vec();
+        if !args.contains(&"--reason") {
+            args.extend(["--reason", "a test"]);
+        }
+        assert_lines_fit(&args, &lines_on_a_terminal(&given.tenure, &args));
     }
+}
+
+#[test]
+fn lists_without_rows_fit_a_terminal_of_80_columns() {
+    let given = Given::nothing();
+    given.tenure.ok(&["migrate"]);
+    for known in COMMANDS.iter().filter(|known| known.what == Use::Reads) {
+        let lines = lines_on_a_terminal(&given.tenure, known.args);
+        assert!(!lines.is_empty(), "{:?}", known.args);
+        assert_lines_fit(known.args, &lines);
+    }
+    let runs = lines_on_a_terminal(&given.tenure, &["sweep", "runs"]).join("\n");
+    assert!(runs.contains("no rows: run, sweep, started"), "{runs}");
 }
 
 #[test]
@@ -297,16 +397,58 @@ fn a_shell_completes_commands() {
 }
 
 #[test]
+fn shells_can_read_the_completions() {
+    let given = Given::nothing();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = given.folder.path().join(shell);
+        std::fs::write(&script, given.tenure.ok(&["completions", shell])).expect("a file");
+        match Command::new(shell).arg("-n").arg(&script).output() {
+            Ok(output) => assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{shell}: {output:?}"
+            ),
+            Err(error) if shell != "bash" => skip(&format!("{shell} is not installed: {error}")),
+            Err(error) => panic!("{shell}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn every_command_has_a_manual_page() {
     let given = Given::nothing();
     given.tenure.ok(&["man", "pages"]);
-    let page = |name: &str| {
-        let path = given.folder.path().join("pages").join(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    assert!(page("tenure.1").contains("tenure\\-sweep"));
-    assert!(page("tenure-sweep-pause.1").contains("\\-\\-reason"));
-    assert!(page("tenure-client-list.1").contains("\\-\\-expires\\-before"));
+    let folder = given.folder.path().join("pages");
+    let paths = help::commands();
+    for path in &paths {
+        let name = [&["tenure".to_owned()][..], path.as_slice()].concat().join("-") + ".1";
+        let page =
+            std::fs::read_to_string(folder.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let command = command(&words);
+        for section in [".SH NAME\n", ".SH SYNOPSIS\n", ".SH DESCRIPTION\n"] {
+            assert_eq!(page.matches(section).count(), 1, "{name}: {section}\n{page}");
+        }
+        let examples = help::examples(&command);
+        assert!(!examples.is_empty(), "{name}");
+        let (_, section) = page
+            .split_once(".SH EXAMPLES\n.nf\n")
+            .unwrap_or_else(|| panic!("{name} has no examples\n{page}"));
+        let (section, _) = section.split_once("\n.fi\n").expect("the end of the examples");
+        let section: Vec<String> = section.lines().map(|line| line.replace("\\-", "-")).collect();
+        let plain = |line: &String| line.replace('\'', "").replace("\\*(Aq", "").replace("\\(aq", "");
+        assert_eq!(
+            section.iter().map(plain).collect::<Vec<_>>(),
+            examples.iter().map(plain).collect::<Vec<_>>(),
+            "{name}"
+        );
+        let options = command.get_arguments().filter(|option| !option.is_hide_set());
+        for long in options.filter_map(clap::Arg::get_long) {
+            let long = format!("\\-\\-{}", long.replace('-', "\\-"));
+            assert!(page.contains(&long), "{name}: {long}");
+        }
+    }
+    let written = std::fs::read_dir(&folder).expect("the folder").count();
+    assert_eq!(written, paths.len(), "no other pages");
     let nowhere = given.tenure.call(&["man", "/proc/nowhere"]);
     assert_eq!(code(&nowhere), 2);
     assert!(

@@ -7,7 +7,7 @@ use tenure::cli::Cli;
 use crate::support::tenure::Tenure;
 
 /// The words of every command after `tenure`, of groups and of the program itself: `["client", "show"]`.
-fn commands() -> Vec<Vec<String>> {
+pub fn commands() -> Vec<Vec<String>> {
     fn collect(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
         found.push(path.to_vec());
         for inner in command.get_subcommands() {
@@ -29,7 +29,7 @@ fn help(columns: Option<&str>, path: &[String]) -> String {
 }
 
 /// The lines under `Examples:`.
-fn examples(command: &clap::Command) -> Vec<String> {
+pub fn examples(command: &clap::Command) -> Vec<String> {
     let text = command
         .get_after_help()
         .map(ToString::to_string)

@@ -5,6 +5,7 @@ mod accesses;
 mod audit;
 mod clients;
 mod colours;
+mod commands;
 mod dead_letters;
 mod demo;
 mod elsewhere;

@@ -62,6 +62,59 @@ fn invalid_arguments_are_usage_errors() {
     }
 }
 
+/// What commands were called before they had verbs.
+#[test]
+fn old_spellings_are_usage_errors() {
+    let given = Given::events();
+    for (args, because) in [
+        (&["sweep"][..], "Usage"),
+        (
+            &["sweep", "access-expiry"],
+            "unrecognized subcommand 'access-expiry'",
+        ),
+        (
+            &["sweep", "access-expiry", "--dry-run"],
+            "unrecognized subcommand 'access-expiry'",
+        ),
+        (&["sweep", "--list"], "unexpected argument '--list'"),
+        (
+            &["sweep", "run", "access-expiry", "--dry-run"],
+            "unexpected argument '--dry-run'",
+        ),
+        (
+            &["sweep", "run", "access-expiry", "--now", "yesterday"],
+            "unexpected argument '--now'",
+        ),
+        (&["sweep", "pause", "access-expiry"], "add --reason"),
+        (
+            &["sweep", "pause", "access-expiry", "because"],
+            "unexpected argument 'because'",
+        ),
+        (&["policy"], "Usage"),
+        (&["policy", "--apply"], "unexpected argument '--apply'"),
+        (&["policy", "--confirm"], "unexpected argument '--confirm'"),
+        (&["lanes"], "Usage"),
+        (&["lanes", "--remove"], "unexpected argument '--remove'"),
+        (&["lanes", "--forget"], "unexpected argument '--forget'"),
+        (&["sources"], "Usage"),
+        (&["sources", "--remove"], "unexpected argument '--remove'"),
+        (&["statement"], "Usage"),
+        (
+            &["statement", "--month", "2025-01", "--close"],
+            "unexpected argument '--month'",
+        ),
+        (
+            &["export", "--output", "store.export"],
+            "possible values: table, json, csv",
+        ),
+        (&["client", "list", "--csv"], "unexpected argument '--csv'"),
+        (&["what-if", "--csv"], "unexpected argument '--csv'"),
+    ] {
+        refused(&given.tenure, args, because);
+    }
+    assert!(!given.folder.path().join("store.export").exists());
+}
+
 #[test]
 fn an_unreadable_file_is_a_usage_error_and_creates_no_store() {
     let given = Given::nothing();

@@ -391,3 +391,37 @@ async fn every_query_rejects_an_unknown_parameter() {
     }
     assert!(checked >= 6, "{checked} queries");
 }
+
+/// What operators do has a reason in the audit log.
+#[test]
+fn every_request_that_changes_something_accepts_a_reason() {
+    // They change nothing, or send events, which are not actions of operators.
+    let exempt = [
+        "decide_access",
+        "evaluate_access",
+        "evaluate_accesses",
+        "ingest_events",
+    ];
+    let document = http::openapi();
+    let mut actions = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            if method == "get" || exempt.contains(&id) {
+                continue;
+            }
+            let parameters = operation["parameters"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            assert!(
+                parameters
+                    .iter()
+                    .any(|parameter| parameter["name"] == "reason" && parameter["in"] == "query"),
+                "{method} {path} ({id}) has no parameter `reason`"
+            );
+            actions.insert(id);
+        }
+    }
+    assert_eq!(actions, BTreeSet::from(["close_statement", "remove_worker"]));
+}
