@@ -21,7 +21,7 @@ use super::outage::StoreWatch;
 use crate::backoff::Backoff;
 use crate::engine::{Engine, Incoming, MakeDead};
 use crate::store::{DeadLetter, StoreError, Watermark, body_digest};
-use crate::wire::{Decoder, Limits};
+use crate::wire::{Decoder, Limits, TraceContext};
 
 /// How many attempts a batch gets before the worker checks whether the store fails on this batch only.
 const PATIENCE: u32 = 4;
@@ -289,6 +289,8 @@ impl LaneWorker {
             broker.queue = queue,
             message.bytes = delivery.data.len(),
             message.sha256 = body_digest(&delivery.data),
+            trace.id = TraceContext::of(&self.source.dead(delivery, String::new()))
+                .map(|context| context.trace_id_text()),
             why = %refusal,
             "the store refused a message: {what}"
         );

@@ -1,7 +1,7 @@
 //! The counters of the engine, from the start: a counter that appears with its first event hides that event from `increase`.
 
 use super::ingest::OUTCOMES;
-use super::warnings::OTHER;
+use super::warnings::{MISTAKES, OTHER};
 use crate::domain::Refusal;
 use crate::domain::access::DECISION_REASONS;
 use crate::store::RetentionTarget;
@@ -20,7 +20,7 @@ pub fn declare_counters() {
     for target in RetentionTarget::ALL {
         metrics::counter!("tenure_pruned_total", "table" => target.table()).increment(0);
     }
-    for name in ["tenure_event_warnings_total", "tenure_reused_ids_total"] {
+    for name in MISTAKES {
         metrics::counter!(name, "source" => OTHER).increment(0);
     }
     for name in [

@@ -96,9 +96,11 @@ impl Engine {
             .collect();
         let incoming: Vec<Incoming> = members
             .iter()
-            .map(|(message, member)| message.decode(*member))
-            .inspect(|read| self.report_warnings(read))
-            .map(Incoming::from)
+            .map(|(message, member)| {
+                let read = message.decode(*member);
+                self.report_warnings(&read, || message.dead(*member, ""), None);
+                Incoming::from(read)
+            })
             .collect();
         let dead = |place: usize, reason: &str| {
             let (message, member) = members[place];

@@ -137,7 +137,7 @@ use clearance::Clearance;
 use ingest::RefusalLog;
 use relay_lag::RelayLag;
 use sources::Arrivals;
-use warnings::WarnedSources;
+use warnings::KnownSources;
 
 /// Ingests events, runs sweeps and answers questions, on one store and by one clock.
 pub struct Engine {
@@ -150,11 +150,9 @@ pub struct Engine {
     /// Where replays make checkpoints.
     spacing: CheckpointSpacing,
     deferred: Deferred,
-    warned: WarnedSources,
+    known_sources: KnownSources,
     actions: Actions,
     schemas: SchemaUris,
-    /// The sources that used an id twice.
-    careless: WarnedSources,
     /// The policy of the settings. It counts while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
@@ -235,10 +233,9 @@ impl Engine {
             clearance: Clearance::default(),
             spacing: CheckpointSpacing::default(),
             deferred: Deferred::default(),
-            warned: WarnedSources::default(),
+            known_sources: KnownSources::default(),
             actions: Actions::default(),
             schemas: SchemaUris::default(),
-            careless: WarnedSources::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),

@@ -146,9 +146,11 @@ impl Engine {
         let headers = Pairs::from(record.dead_letter.headers.clone());
         let members = decoder.members_again(&record.dead_letter, &headers);
         let incoming: Vec<Incoming> = (0..members.count())
-            .map(|member| members.decode(member))
-            .inspect(|read| self.report_warnings(read))
-            .map(Incoming::from)
+            .map(|member| {
+                let read = members.decode(member);
+                self.report_warnings(&read, || members.dead(member, ""), None);
+                Incoming::from(read)
+            })
             .collect();
         let outcomes = if let Some(reason) = first_dead(&incoming).filter(|_| is_edited) {
             vec![Outcome::Dead(reason)]

@@ -2,14 +2,15 @@
 //! time to time in the log.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
+use super::ingest::Origin;
 use crate::domain::Event;
 use crate::domain::id::clip;
 use crate::store::DeadLetter;
-use crate::wire::Decoded;
+use crate::wire::{Decoded, TraceContext};
 
 /// Maximum number of sources that are counted and logged by name. A sender may make up sources, and each would be a time
 /// series and an entry in memory for as long as the worker runs.
@@ -19,44 +20,82 @@ pub(super) const OTHER: &str = "other";
 /// The time between two lines in the log about one source.
 const LOG_EVERY: Duration = Duration::from_mins(10);
 
-/// The sources that made a mistake, and when the log last said so, by [`crate::clock::Clock::elapsed`].
-#[derive(Debug, Default)]
-pub(super) struct WarnedSources(Mutex<HashMap<Arc<str>, Duration>>);
+const WARNINGS: &str = "tenure_event_warnings_total";
+const REUSED_IDS: &str = "tenure_reused_ids_total";
+/// The counters of mistakes, by source.
+pub(super) const MISTAKES: [&str; 2] = [WARNINGS, REUSED_IDS];
 
-impl WarnedSources {
-    /// The name to count a source under, and whether it is time for a line in the log.
-    fn note(&self, source: &Arc<str>, elapsed: Duration) -> (String, bool) {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_named = sources.len() < MOST_SOURCES || sources.contains_key(source);
-        let name = if is_named { source.clone() } else { OTHER.into() };
-        let shown = clip(&name);
-        let is_logged = sources
-            .get(&name)
-            .is_none_or(|last| elapsed.saturating_sub(*last) >= LOG_EVERY);
-        if is_logged {
-            sources.insert(name, elapsed);
+/// The sources that are counted by name, and when the log last said that one sent unknown fields, by
+/// [`crate::clock::Clock::elapsed`].
+#[derive(Debug, Default)]
+pub(super) struct KnownSources(Mutex<HashMap<Arc<str>, Option<Duration>>>);
+
+impl KnownSources {
+    /// Declares the counters of sources that send their first events: a counter that appears with the first mistake hides
+    /// that mistake from `increase`.
+    pub fn meet<'a>(&self, sources: impl Iterator<Item = &'a Arc<str>>) {
+        let mut known = self.known();
+        for source in sources {
+            if known.len() < MOST_SOURCES && !known.contains_key(source) {
+                known.insert(source.clone(), None);
+                for counter in MISTAKES {
+                    metrics::counter!(counter, "source" => clip(source)).increment(0);
+                }
+            }
         }
-        (shown, is_logged)
+    }
+
+    /// The name to count a source under.
+    fn name(&self, source: &Arc<str>) -> Arc<str> {
+        self.meet(std::iter::once(source));
+        let is_named = self.known().contains_key(source);
+        if is_named { source.clone() } else { OTHER.into() }
+    }
+
+    /// Whether it is time for a line in the log about the sources with this name.
+    fn is_logged(&self, name: Arc<str>, elapsed: Duration) -> bool {
+        let mut known = self.known();
+        let last = known.entry(name).or_default();
+        let is_logged = last.is_none_or(|last| elapsed.saturating_sub(last) >= LOG_EVERY);
+        if is_logged {
+            *last = Some(elapsed);
+        }
+        is_logged
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<Duration>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Engine {
     /// Counts a decoded event that has warnings, and logs the first one of its source and one every ten minutes after that.
-    pub fn report_warnings(&self, read: &Result<Decoded, DeadLetter>) {
+    /// `message` is the message of the event, and `request` the span of the request that sent it.
+    pub fn report_warnings(
+        &self,
+        read: &Result<Decoded, DeadLetter>,
+        message: impl FnOnce() -> DeadLetter,
+        request: Option<&TraceContext>,
+    ) {
         let Ok(Decoded { event, warnings }) = read else {
             return;
         };
         if warnings.is_empty() {
             return;
         }
-        let (source, is_logged) = self.warned.note(&event.source, self.watch.elapsed());
-        metrics::counter!("tenure_event_warnings_total", "source" => source).increment(1);
-        if is_logged {
+        let name = self.known_sources.name(&event.source);
+        metrics::counter!(WARNINGS, "source" => clip(&name)).increment(1);
+        if self.known_sources.is_logged(name, self.watch.elapsed()) {
             let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            let origin = Origin {
+                request,
+                ..Origin::default()
+            };
             tracing::warn!(
                 event.source = &*event.source,
                 event.id = &*event.id,
                 event.kind = event.kind.type_name(),
+                trace.id = origin.trace_id(&message()),
                 warnings = warnings.join("; "),
                 "the data of an event has unknown fields, which are ignored; `tenure_event_warnings_total` counts such events"
             );
@@ -65,8 +104,8 @@ impl Engine {
 
     /// Counts an event that became a dead letter because its source gave it the id of another event.
     pub(super) fn count_reused_id(&self, event: &Event) {
-        let (source, _) = self.careless.note(&event.source, self.watch.elapsed());
-        metrics::counter!("tenure_reused_ids_total", "source" => source).increment(1);
+        let name = self.known_sources.name(&event.source);
+        metrics::counter!(REUSED_IDS, "source" => clip(&name)).increment(1);
     }
 }
 
@@ -76,8 +115,12 @@ mod tests {
 
     #[test]
     fn a_source_is_logged_every_ten_minutes_and_only_the_first_have_names() {
-        let sources = WarnedSources::default();
-        let note = |source: &str, minutes| sources.note(&source.into(), Duration::from_mins(minutes));
+        let sources = KnownSources::default();
+        let note = |source: &str, minutes| {
+            let name = sources.name(&source.into());
+            let is_logged = sources.is_logged(name.clone(), Duration::from_mins(minutes));
+            (name.to_string(), is_logged)
+        };
         let named = |source: &str, is_logged| (source.to_owned(), is_logged);
         assert_eq!(note("/a", 0), named("/a", true));
         assert_eq!(note("/a", 9), named("/a", false));
@@ -89,6 +132,6 @@ mod tests {
         assert_eq!(note("/y", 19), named(OTHER, false));
         assert_eq!(note("/a", 19), named("/a", false), "it keeps its name");
         assert_eq!(note("/z", 20), named(OTHER, true));
-        assert!(sources.0.lock().unwrap().len() <= MOST_SOURCES + 1);
+        assert!(sources.known().len() <= MOST_SOURCES + 1);
     }
 }

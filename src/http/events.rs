@@ -313,7 +313,7 @@ async fn ingest_all(
             }
             let read = members.decode(member);
             if dry_run.is_none() {
-                engine.report_warnings(&read);
+                engine.report_warnings(&read, || members.dead(member, ""), sent.trace.as_ref());
             }
             let sender = match &read {
                 Ok(decoded) => Sender::of(decoded, &mut texts),

@@ -14,7 +14,7 @@ const NO_MESSAGE: &str = "engine";
 
 /// Where the events of a batch come from.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Origin<'a> {
+pub(in crate::engine) struct Origin<'a> {
     /// None: they did not come as messages.
     pub make_dead: Option<MakeDead<'a>>,
     /// The span of the request that sent all of them.
