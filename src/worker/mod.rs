@@ -234,6 +234,7 @@ impl Worker {
         self.start_clock(&engine);
         self.watch_sources(&engine);
         self.prune_traces(&engine);
+        self.log_refusals(&engine);
         self.start_webhooks(&engine);
         self.probe(&engine);
         self.record(&engine, &name);
@@ -246,6 +247,21 @@ impl Worker {
             Ok(())
         });
         tracing::info!(worker = name, "ready");
+    }
+
+    /// Ends the minutes in which more events are refused than may be logged.
+    fn log_refusals(&mut self, engine: &Arc<Engine>) {
+        if !engine.logs_refusals() {
+            return;
+        }
+        let engine = engine.clone();
+        self.supervisor.spawn("refusals", |stop| async move {
+            let mut interval = Interval::new(UPKEEP, &stop);
+            while interval.tick().await {
+                engine.log_refusals_left_out();
+            }
+            Ok(())
+        });
     }
 
     fn probe(&mut self, engine: &Arc<Engine>) {

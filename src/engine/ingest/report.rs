@@ -99,14 +99,7 @@ impl RefusalLog {
     /// Whether one more may be logged, and how many were left out in the period that ends now.
     fn admit(&self, elapsed: Duration) -> (bool, u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left_out = 0;
-        if elapsed.saturating_sub(state.since) >= PERIOD {
-            left_out = state.left_out;
-            *state = Logged {
-                since: elapsed,
-                ..Logged::default()
-            };
-        }
+        let left_out = state.end_period(elapsed);
         let is_admitted = state.lines < self.per_minute;
         if is_admitted {
             state.lines += 1;
@@ -114,6 +107,24 @@ impl RefusalLog {
             state.left_out += 1;
         }
         (is_admitted, left_out)
+    }
+
+    /// How many were left out in the period that ends now, without one more.
+    fn left_out(&self, elapsed: Duration) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.end_period(elapsed)
+    }
+}
+
+impl Logged {
+    /// Begins a new period if this one is over. Returns how many were left out in it.
+    fn end_period(&mut self, elapsed: Duration) -> u64 {
+        if elapsed.saturating_sub(self.since) < PERIOD {
+            return 0;
+        }
+        let ended = std::mem::take(self);
+        self.since = elapsed;
+        ended.left_out
     }
 }
 
@@ -127,7 +138,7 @@ impl Engine {
 
     /// What is remembered of the events of a batch, by place.
     pub(super) fn arrived(&self, incoming: &[Incoming]) -> Vec<Option<Arrived>> {
-        let is_named = self.refusal_log.per_minute > 0;
+        let is_named = self.logs_refusals();
         let arrived = |one: &Incoming| match one {
             Incoming::Event(event) => Some(Arrived::of(event, is_named)),
             Incoming::Dead(_) => None,
@@ -142,9 +153,9 @@ impl Engine {
         outcomes: &[Outcome],
         originals: &Originals<'_>,
     ) {
-        let events = arrived.iter().flatten();
-        self.busiest
-            .add(events.map(|event| &event.source), self.watch.elapsed());
+        let sources = || arrived.iter().flatten().map(|event| &event.source);
+        self.known_sources.meet(sources());
+        self.busiest.add(sources(), self.watch.elapsed());
         let ages = metrics::histogram!("tenure_event_to_commit_seconds");
         let now = self.now();
         for (place, (event, outcome)) in arrived.iter().zip(outcomes).enumerate() {
@@ -158,6 +169,17 @@ impl Engine {
         }
     }
 
+    /// Whether refusals are logged, up to a number.
+    #[must_use]
+    pub fn logs_refusals(&self) -> bool {
+        self.refusal_log.per_minute > 0
+    }
+
+    /// Logs how many refusals were left out in a minute that is over, if no further one has done so.
+    pub fn log_refusals_left_out(&self) {
+        log_left_out(self.refusal_log.left_out(self.watch.elapsed()));
+    }
+
     fn log_refusal(
         &self,
         event: &Arrived,
@@ -166,12 +188,7 @@ impl Engine {
         trace: impl FnOnce() -> Option<String>,
     ) {
         let (is_admitted, left_out) = self.refusal_log.admit(self.watch.elapsed());
-        if left_out > 0 {
-            tracing::info!(
-                events.left_out = left_out,
-                "more events were refused than `log.refusals_per_minute` allows to log; `tenure refusals` lists them"
-            );
-        }
+        log_left_out(left_out);
         if is_admitted {
             tracing::info!(
                 event.id = &*name.id,
@@ -184,6 +201,15 @@ impl Engine {
                 "an event was refused"
             );
         }
+    }
+}
+
+fn log_left_out(events: u64) {
+    if events > 0 {
+        tracing::info!(
+            events.left_out = events,
+            "more events were refused than `log.refusals_per_minute` allows to log; `tenure refusals` lists them"
+        );
     }
 }
 
@@ -213,6 +239,9 @@ mod tests {
         assert_eq!(admit(60), (true, 2));
         assert_eq!(admit(61), (true, 0));
         assert_eq!(admit(62), (false, 0));
+        // Without a further refusal.
+        let left_out = |seconds| log.left_out(Duration::from_secs(seconds));
+        assert_eq!([left_out(119), left_out(120), left_out(180)], [0, 1, 0]);
         let off = RefusalLog::default();
         assert_eq!(off.admit(Duration::ZERO), (false, 0));
     }
