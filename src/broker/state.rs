@@ -135,7 +135,13 @@ impl BrokerState {
 
     /// Removes the problems of components that no longer exist.
     pub(super) fn retain_problems(&self, exists: impl Fn(&str) -> bool) {
-        self.board().problems.retain(|name, _| exists(name));
+        self.board().problems.retain(|name, _| {
+            let is_kept = exists(name);
+            if !is_kept {
+                tracing::info!(broker.part = name, "the component that had a problem is gone");
+            }
+            is_kept
+        });
     }
 
     /// Waits until every expected part is connected.
@@ -255,6 +261,44 @@ mod tests {
     use super::*;
 
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    /// The log of this work.
+    fn log_of(work: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = tracing_subscriber::fmt()
+            .with_writer(Mutex::new(file.reopen().unwrap()))
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(lines, work);
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn the_problem_of_a_component_is_a_line_when_it_begins_and_one_when_it_ends() {
+        let state = BrokerState::default();
+        let wrong = |why: &str| Some((Severity::Warning, why.to_owned()));
+        let log = log_of(|| {
+            state.report("relay", None);
+            for why in ["late", "later", "latest"] {
+                state.report("relay", wrong(why));
+                state.report("tenure.events.7", wrong(why));
+            }
+            state.report("relay", None);
+            state.report("relay", None);
+            for _ in 0..2 {
+                state.retain_problems(|name| name == "relay");
+            }
+        });
+        let said = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(
+            said("a component of the RabbitMQ adapter has a problem"),
+            2,
+            "{log}"
+        );
+        assert_eq!(said("the component works again"), 1, "{log}");
+        assert_eq!(said("the component that had a problem is gone"), 1, "{log}");
+        assert_eq!(log.lines().count(), 4, "{log}");
+    }
 
     #[test]
     fn connected_when_every_part_is() {

@@ -16,7 +16,7 @@ impl Engine {
         let is_ahead = |halt: &Halt| halt.kind == HaltKind::Tripped && self.watch.is_in_the_future(halt.at);
         if self.watch.wrong().is_none() && halts.iter().any(is_ahead) {
             self.lift_trip(sweep).await?;
-            tracing::info!(%sweep, "the breaker tripped because a clock was ahead; the sweep may run again");
+            tracing::debug!(%sweep, "the breaker tripped because a clock was ahead; the sweep may run again");
             halts.retain(|halt| !is_ahead(halt));
         }
         Ok(halts)

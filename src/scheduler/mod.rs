@@ -4,6 +4,7 @@
 //! ticks, and stops in order. A run stands for the last tick of its cron line, so several workers share the work of one run.
 
 mod freshness;
+mod incidents;
 mod report;
 mod retention;
 mod ticks;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ use crate::domain::Sweep;
 use crate::domain::text_enum::text_enum;
 use crate::engine::Engine;
 use crate::store::{HaltKind, StoreError};
+use incidents::Incidents;
 
 text_enum! {
     /// The result of considering a tick.
@@ -77,6 +79,7 @@ pub struct Scheduler {
     /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is corrected.
     started: Duration,
     considered: watch::Sender<ConsideredTicks>,
+    incidents: Mutex<Incidents>,
 }
 
 impl Scheduler {
@@ -95,6 +98,7 @@ impl Scheduler {
             chunk: settings.chunk,
             worker,
             considered: watch::Sender::default(),
+            incidents: Mutex::default(),
         })
     }
 
@@ -118,6 +122,7 @@ impl Scheduler {
                     .run_turns(*sweep, schedule.cron.clone(), ticked, stop.clone()),
             );
         }
+        turns.spawn(self.clone().watch_halts(stop));
         while turns.join_next().await.is_some() {}
         // No sweep waits for it now; it only has to stop polling.
         let _ = cron.shutdown().await;

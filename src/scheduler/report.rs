@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::TickOutcome;
 use crate::domain::Sweep;
@@ -62,11 +62,17 @@ pub(super) fn record(
     if report.tripped.is_some() {
         record_halt(sweep, HaltKind::Tripped, true);
     }
-    let lag = report.held_back.as_ref().map_or(0.0, |held_back| {
-        let lag = now - held_back.watermark().unwrap_or(started_at);
-        lag.to_std().unwrap_or_default().as_secs_f64()
-    });
-    metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(lag);
+    let held_back = report.held_back.as_ref();
+    record_lag(
+        sweep,
+        held_back.map(|held_back| now - held_back.watermark().unwrap_or(started_at)),
+    );
+}
+
+/// Records the lag of what held back the last run of a sweep. None: nothing did.
+pub(super) fn record_lag(sweep: Sweep, lag: Option<TimeDelta>) {
+    let lag = lag.and_then(|lag| lag.to_std().ok()).unwrap_or_default();
+    metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => sweep.as_str()).set(lag.as_secs_f64());
 }
 
 /// Counts a tick that was considered.
@@ -81,15 +87,11 @@ pub(super) fn record_halt(sweep: Sweep, kind: HaltKind, is_halted: bool) {
         .set(u8::from(is_halted));
 }
 
-/// Logs a run: at `info` if it did something, else at `debug`.
+/// Logs a run: at `info` if it did something, else at `debug`. What keeps it from its work is an incident.
 pub(super) fn log(report: &SweepReport, took: Duration) {
     let counts = report.counts;
-    if let Some(why) = &report.tripped {
-        tracing::error!(sweep = %report.sweep, why, "the breaker stopped the sweep before it changed anything");
+    if report.tripped.is_some() {
         return;
-    }
-    if let Some(held_back) = &report.held_back {
-        tracing::info!(sweep = %report.sweep, why = %held_back, "the sweep skipped timers that later events may still cancel");
     }
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if counts.changed > 0 || counts.failed > 0 || report.stopped {

@@ -38,6 +38,7 @@ impl Retention {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let cron = &self.settings.cron;
         let mut last = self.engine.now();
+        let mut is_failing = false;
         loop {
             let now = self.engine.now();
             // A clock that was set back is behind the last tick.
@@ -49,7 +50,15 @@ impl Retention {
             if tick <= now && self.engine.clock().ahead().is_none() {
                 // One run for all ticks that were missed.
                 last = now;
-                self.prune(&stop).await;
+                let failure = self.prune(&stop).await.err();
+                match &failure {
+                    Some(why) if !is_failing => {
+                        tracing::error!(why, "retention fails; each tick tries again");
+                    }
+                    None if is_failing => tracing::info!("retention works again"),
+                    _ => {}
+                }
+                is_failing = failure.is_some();
             }
             self.last_check.send_replace(Some(now));
             if !pause(until_next_tick(cron, self.engine.now()), &stop).await {
@@ -58,17 +67,14 @@ impl Retention {
         }
     }
 
-    async fn prune(&self, stop: &CancellationToken) {
+    /// Removes what has expired, or says why that failed.
+    async fn prune(&self, stop: &CancellationToken) -> Result<(), String> {
         let (engine, settings, stop) = (self.engine.clone(), self.settings.clone(), stop.clone());
         // In a task of its own, so that a panic ends this run and not the next.
         match tokio::spawn(async move { engine.prune(&settings, false, &stop).await }).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "retention failed; the next tick tries again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "retention panicked; the next tick tries again");
-            }
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("{error}; this is a bug: report it with the log")),
         }
     }
 }

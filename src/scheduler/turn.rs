@@ -15,7 +15,7 @@ use crate::config::CronLine;
 use crate::domain::Sweep;
 use crate::engine::{SweepMode, SweepOptions};
 use crate::interval::pause;
-use crate::store::{HaltKind, RunStatus, StoreError};
+use crate::store::{RunStatus, StoreError};
 
 /// How many of the newest runs the scheduler reads. Some may be a person's, which stand for no tick.
 pub(super) const RECENT: u32 = 50;
@@ -116,6 +116,8 @@ impl Scheduler {
             .iter()
             .any(|run| run.scheduled_at == tick && run.status == RunStatus::Done)
         {
+            report::record_lag(sweep, None);
+            self.incidents.lock().await.note_held_back(sweep, None);
             return Ok(TickOutcome::AlreadyDone);
         }
         if self.is_halted(sweep).await? {
@@ -141,21 +143,16 @@ impl Scheduler {
             self.started_at(),
         );
         if let Ok(swept) = &swept {
+            // Otherwise it did not get as far as that.
+            if swept.tripped.is_none() && !swept.stopped {
+                let mut incidents = self.incidents.lock().await;
+                incidents.note_held_back(sweep, swept.held_back.as_ref());
+            }
             report::log(swept, took);
         }
         swept.map(|swept| match swept.held_back {
             Some(_) => TickOutcome::HeldBack,
             None => TickOutcome::Ran,
         })
-    }
-
-    /// Whether a pause or the breaker stops this sweep.
-    async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let halts = self.engine.review_halts(sweep).await?;
-        for kind in [HaltKind::Paused, HaltKind::Tripped] {
-            let is_halted = halts.iter().any(|halt| halt.kind == kind);
-            report::record_halt(sweep, kind, is_halted);
-        }
-        Ok(!halts.is_empty())
     }
 }

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Settings;
-use crate::domain::Policy;
 use crate::domain::time::rfc3339;
+use crate::domain::{ClientKey, Policy};
 use crate::engine::{Adoption, AdoptionMode, Engine, NOTICE, known_everywhere};
 use crate::interval::pause;
 use crate::store::StoreError;
@@ -45,8 +45,14 @@ pub(super) struct Introduction {
     engine: Arc<Engine>,
     policy: Policy,
     notice: TimeDelta,
-    /// Why the policy waits.
-    held: Arc<Mutex<Option<String>>>,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+/// Why the policy waits, and the first clients that it would change, if it would change too many.
+#[derive(Clone)]
+struct Held {
+    why: String,
+    first: Option<String>,
 }
 
 impl Introduction {
@@ -61,6 +67,10 @@ impl Introduction {
 
     /// Why the policy waits for a person or for a right clock. None: it does not, or no longer.
     pub async fn held(&self) -> Option<String> {
+        self.still_held().await.map(|held| held.why)
+    }
+
+    async fn still_held(&self) -> Option<Held> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A person may have confirmed it since.
         match self.engine.is_latest_policy(&self.policy).await {
@@ -69,15 +79,17 @@ impl Introduction {
         }
     }
 
-    fn hold(&self, why: String) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    fn hold(&self, why: String, first: &[ClientKey]) {
+        let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+        let first = (!first.is_empty()).then(|| first.join(", "));
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { why, first });
     }
 
     /// Runs until it is stopped, also once the policy is in force: a worker that recorded another policy may have died
     /// before it computed the deadlines.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
-        let mut adopted = false;
+        let (mut adopted, mut was_held) = (false, false);
         loop {
             let attempt = if adopted {
                 self.backfill_deadlines(stop).await.map(|()| true)
@@ -85,8 +97,7 @@ impl Introduction {
                 self.adopt(stop).await
             };
             let wait = pause_after(&attempt, &mut backoff);
-            let is_held = self.held().await.is_some();
-            metrics::gauge!("tenure_policy_held_back").set(u8::from(is_held));
+            was_held = self.report(was_held).await;
             match attempt {
                 Ok(done) => adopted = done,
                 Err(error) => tracing::debug!(%error, "the policy cannot be recorded yet"),
@@ -95,6 +106,20 @@ impl Introduction {
                 return;
             }
         }
+    }
+
+    /// Reports whether the policy waits: in the metrics, and in the log when that begins and when it ends.
+    async fn report(&self, was_held: bool) -> bool {
+        let held = self.still_held().await;
+        metrics::gauge!("tenure_policy_held_back").set(u8::from(held.is_some()));
+        match &held {
+            Some(Held { why, first }) if !was_held => {
+                tracing::error!(why, first, "the policy in the settings does not take effect");
+            }
+            None if was_held => tracing::info!("the policy in the settings is no longer held back"),
+            _ => {}
+        }
+        held.is_some()
     }
 
     /// False: the attempt must be repeated.
@@ -109,14 +134,11 @@ impl Introduction {
                 tracing::info!(policy.from = rfc3339(from), "recorded the policy in the settings");
             }
             Adoption::Waits { why } => {
-                self.hold(why);
+                self.hold(why, &[]);
                 return Ok(false);
             }
             Adoption::Held { why, first } => {
-                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-                let first = first.join(", ");
-                tracing::error!(why, first, "the policy in the settings does not take effect");
-                self.hold(why);
+                self.hold(why, &first);
             }
         }
         self.backfill_deadlines(stop).await?;

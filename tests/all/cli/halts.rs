@@ -187,6 +187,13 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     assert_eq!(confirmed[0]["clients"], 120);
     running.wait_until("in order", || check().2["detail"] == "in order");
     running.wait_until("expired", || access().contains(r#""access":"expired""#));
+    let said = |message: &str| running.log().matches(message).count();
+    let (begin, end) = (
+        "the policy in the settings does not take effect",
+        "the policy in the settings is no longer held back",
+    );
+    running.wait_until("the end is logged", || said(end) > 0);
+    assert_eq!((said(begin), said(end)), (1, 1), "{}", running.log());
     let recorded = shorter.ok(&["policy", "show"]);
     assert!(
         recorded.contains("36000d") && recorded.contains("60d"),

@@ -1,6 +1,7 @@
 //! What a worker reports about itself: metrics, lines of its log, traces.
 
 mod collector;
+mod incidents;
 mod logs;
 mod metrics;
 mod traces;
