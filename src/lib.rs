@@ -4,6 +4,7 @@ mod backoff;
 pub mod broker;
 pub mod cli;
 pub mod clock;
+mod colour;
 pub mod config;
 pub mod console;
 pub mod contracts;

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anstream::{AutoStream, ColorChoice};
 use anstyle::AnsiColor;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
@@ -17,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use crate::colour;
 use crate::csv_row::{self, Cell};
 use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
@@ -205,11 +205,9 @@ pub fn json_line(value: &serde_json::Value) -> Safe {
     Safe(escape::json(&value.to_string()).into_owned())
 }
 
-/// Whether output for people has colours: on a terminal that has them, unless `NO_COLOR` is set (<https://no-color.org>).
+/// Whether tables have colours.
 pub fn is_coloured() -> bool {
-    let stdout = io::stdout();
-    // `CLICOLOR_FORCE` would colour a pipe too.
-    stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never
+    colour::is_coloured(&io::stdout())
 }
 
 /// The columns with a status.

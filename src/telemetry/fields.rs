@@ -84,6 +84,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("http.max_connections", "The setting of that name"),
     ("http.peer", "The address of the client of HTTP"),
     ("journal", "Lines of the journal that were removed"),
+    ("level", "ERROR, WARN, INFO, DEBUG or TRACE"),
+    ("message", "What happened"),
     ("message.bytes", "The length of the message"),
     (
         "message.origin",
@@ -118,6 +120,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("store.url", "The URL of the store, without passwords"),
     ("sweep", "The sweep"),
     ("sweep_runs", "Records of runs that were removed"),
+    (
+        "target",
+        "The module that wrote the line, as `log.level` names it",
+    ),
+    ("timestamp", "When the line was written, in UTC"),
     (
         "trace.id",
         "The trace that the message belongs to, from its `traceparent` or the request that sent it",
@@ -193,7 +200,8 @@ mod tests {
 
     #[test]
     fn the_table_has_the_fields_in_the_code() {
-        let mut names = BTreeSet::new();
+        // Each line has these.
+        let mut names = BTreeSet::from(["timestamp", "level", "target", "message"].map(str::to_owned));
         sources::each("telemetry/fields.rs", &mut |text| used(text, &mut names));
         assert!(names.len() > 50);
         let listed: Vec<_> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -18,7 +18,7 @@ pub use fields::log_fields_table;
 pub use metrics::{metrics, metrics_table, read_process, render_events_by_source};
 
 use crate::config::{LogFormat, LogLevelError, LogSettings, log_directives};
-use crate::escape;
+use crate::{colour, escape};
 
 /// Libraries that log more at `info` than an operator needs; `log.level` may name them.
 const QUIET: &str = "lapin=off,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
@@ -64,8 +64,7 @@ pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
     let _ = match settings.format {
         LogFormat::Human => lines
             .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(colour::is_coloured(&std::io::stderr()))
             .fmt_fields(debug_fn(field).delimited(" "))
             .try_init(),
         LogFormat::Json => lines
