@@ -35,7 +35,11 @@ fn a_worker_knows_how_many_messages_wait() {
     running.wait_until("messages that wait", || {
         waiting().is_some_and(|messages| messages >= held)
     });
+    let metric = || running.metric(r#"tenure_broker_queue_messages{queue="tenure.events.0"}"#);
+    let least = f64::from(u32::try_from(held).expect("a small number"));
+    running.wait_until("the metric", || metric() >= least);
     gate.open();
     running.wait_until("an empty queue", || waiting() == Some(0));
+    running.wait_until("the metric", || metric().abs() < 0.5);
     assert!(running.stop().success());
 }

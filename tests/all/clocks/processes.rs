@@ -40,6 +40,13 @@ fn held(running: &Running) -> f64 {
     running.metric(r#"tenure_sweep_ticks_total{sweep="access-expiry",outcome="clock_ahead"}"#)
 }
 
+/// How often the log says that the clock is wrong, and that it is right again.
+fn incidents(running: &Running) -> (usize, usize) {
+    let log = running.log();
+    let said = |message: &str| log.matches(message).count();
+    (said("the clock is wrong"), said("the clock is right again"))
+}
+
 /// Waits until the scheduler has considered three more ticks.
 fn wait_for_held_ticks(running: &Running) {
     let mut before = f64::NAN;
@@ -111,6 +118,7 @@ fn a_jump_is_reported_and_fires_no_timer_until_the_clock_is_right() {
     running.wait_until("logged", || running.log().contains("the clock is right again"));
     let before = runs(&running);
     running.wait_until("sweeping again", || runs(&running) >= before + 2.0);
+    assert_eq!(incidents(&running), (1, 1), "{}", running.log());
     assert!(running.stop().success());
     let journal = tenure.json(&["client", "show", "acme/c7", "--journal"]);
     assert!(
@@ -145,6 +153,7 @@ fn a_clock_that_is_behind_is_reported_and_loses_no_event() {
     std::fs::write(&clock, "+0\n").expect("a clock");
     behind.wait_until("ready", || behind.get("/readyz").0 == 200);
     behind.wait_until("logged", || behind.log().contains("the clock is right again"));
+    assert_eq!(incidents(&behind), (1, 1), "{}", behind.log());
     assert!(behind.stop().success());
     tenure.assert_no_drift();
 }

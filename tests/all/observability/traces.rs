@@ -10,6 +10,10 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use tenure::config::Settings;
+use tenure::traces::Traces;
 use tokio::runtime::Runtime;
 
 use super::collector::{Collector, attribute};
@@ -197,8 +201,18 @@ fn a_trace_goes_from_an_event_through_its_batch_to_the_change() {
     let untraced = event("5", "client.added", "e", &json!({"name": "E"}));
     let (other, third) = (sender('f', true), sender('3', true));
     let changes = runtime.block_on(async {
-        publish_binary(&site.amqp, &binary, &[("traceparent", &other)]).await;
-        publish_binary(&site.amqp, &by_header, &[("traceparent", &third)]).await;
+        publish_binary(
+            &site.amqp,
+            &binary,
+            &[("traceparent", &other), ("tracestate", "of=another")],
+        )
+        .await;
+        publish_binary(
+            &site.amqp,
+            &by_header,
+            &[("traceparent", &third), ("tracestate", "vendor=y")],
+        )
+        .await;
         publish_binary(&site.amqp, &unsampled, &[]).await;
         publish_binary(&site.amqp, &untraced, &[]).await;
         let mut changes = consume(&site.amqp, "traced", 5).await;
@@ -228,10 +242,11 @@ fn a_trace_goes_from_an_event_through_its_batch_to_the_change() {
         assert_trace(&collector, digit, client, change);
     }
     let state = |place: usize| header(&changes[place].0, "tracestate");
-    assert_eq!(changes[0].1["tracestate"], "vendor=x");
+    let attributes = [0, 1, 2].map(|place: usize| changes[place].1["tracestate"].as_str());
+    assert_eq!(attributes, [Some("vendor=x"), None, Some("vendor=y")]);
     assert_eq!(
-        [state(0).as_deref(), state(1).as_deref()],
-        [Some("vendor=x"), None]
+        [state(0).as_deref(), state(1).as_deref(), state(2).as_deref()],
+        attributes
     );
     // A trace that its sender does not record goes on, without spans.
     let (headers, change) = &changes[3];
@@ -350,7 +365,24 @@ fn an_endpoint_that_never_answers_does_not_keep_a_worker_from_ending() {
 }
 
 #[test]
-fn without_an_endpoint_no_span_is_made_and_wrong_settings_are_named() {
+fn without_an_endpoint_there_is_nothing_that_makes_spans_and_wrong_settings_are_named() {
+    let makes_spans = |env: &[(&str, &str)]| {
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = Settings::load(None, env).expect("settings");
+        let traces = Traces::start(&settings.telemetry).expect("an exporter");
+        traces.is_some()
+    };
+    let others = [
+        ("TENURE_TELEMETRY__SAMPLING_RATIO", "1"),
+        ("OTEL_SERVICE_NAME", "billing"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=acme"),
+    ];
+    assert!(!makes_spans(&others));
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+    assert!(makes_spans(&[endpoint]));
+
     let folder = tempfile::tempdir().expect("a folder");
     let worker = Tenure::new(folder.path(), &[]).run();
     let mut named = event("1", "client.added", "a", &json!({"name": "A"}));
@@ -361,8 +393,16 @@ fn without_an_endpoint_no_span_is_made_and_wrong_settings_are_named() {
         changes.contains("client.named") && !changes.contains("traceparent"),
         "{changes}"
     );
-    assert!(count(&worker, "exported").total_cmp(&0.0).is_eq());
     assert!(worker.stop().success());
+    // What a worker stores of an event that it traces.
+    let file = folder.path().join("tenure.db");
+    let stored = Runtime::new().expect("threads").block_on(async {
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut connection = options.connect().await.expect("the store");
+        let rows = sqlx::query_scalar::<_, i64>("select count(*) from event_traces");
+        rows.fetch_one(&mut connection).await.expect("a number")
+    });
+    assert_eq!(stored, 0);
     for (variable, value, named) in [
         (
             "TENURE_TELEMETRY__OTLP_ENDPOINT",
