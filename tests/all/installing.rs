@@ -213,6 +213,22 @@ fn the_workflows_are_valid() {
     output(lint.args(["ci.yml", "release.yml"].map(|name| root().join(".github/workflows").join(name))));
 }
 
+#[test]
+fn the_image_and_the_manifests_have_the_version_of_the_program() {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let (dockerfile, manifests) = (read("Dockerfile"), read("config/kubernetes/tenure.yaml"));
+    let built: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("ARG VERSION="))
+        .collect();
+    assert_eq!(built, [VERSION]);
+    let started: Vec<&str> = manifests
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("image: tenure:"))
+        .collect();
+    assert_eq!(started, [VERSION]);
+}
+
 /// A tag such as `postgres:17` means another image next month.
 #[test]
 fn every_image_is_pinned_to_a_release() {
