@@ -1,6 +1,9 @@
 //! Procedures of `docs/operations.md`, step by step, with real workers and the commands that it names. It names the tests of the
 //! others, too.
 
+mod policies;
+mod stores;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,9 +15,13 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
+use tenure::engine::Incoming;
+use tenure::wire::{Decoder, Limits};
 use tokio::runtime::Runtime;
 
 use crate::support::packages;
+use crate::support::repository::read;
 use crate::support::site::Site;
 use crate::support::tenure::{Running, Tenure};
 
@@ -25,6 +32,13 @@ fn added(client: &str) -> Value {
         "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
         "subject": format!("p/{client}"), "time": "2026-01-05T09:00:00Z", "data": { "name": client },
     })
+}
+
+/// The event that adds this client, as the engine takes it.
+fn incoming(client: &str) -> Incoming {
+    let decoder = Decoder::new(Limits::default(), SystemClock.now());
+    let line = added(client).to_string();
+    Incoming::from(decoder.line("test", line.as_bytes()).expect("not blank"))
 }
 
 fn ids(dead_letters: &[Value]) -> Vec<String> {
@@ -70,6 +84,58 @@ fn dead_letters_are_redriven_when_their_cause_is_repaired() {
     }
     assert!(worker.stop().success());
     repaired.assert_no_drift();
+}
+
+/// With the command of the document, in a shell.
+#[test]
+fn a_message_that_its_sender_cannot_repair_is_saved_edited_and_redriven() {
+    let has_jq = Command::new("jq").arg("--version").output().is_ok();
+    if !has_jq {
+        return packages::skip("jq is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[]);
+    let worker = tenure.run();
+    let mut event = added("a");
+    event["type"] = "client.unknown".into();
+    let (status, answer) = worker.post("/v1/events", STRUCTURED, &event.to_string());
+    assert_eq!(status, 422, "{answer}");
+    let [id] = ids(&tenure.json(&["dead", "list", "--status", "open"]))
+        .try_into()
+        .expect("a dead letter");
+
+    let document = read("docs/operations.md");
+    let command = document
+        .split('`')
+        .find(|code| code.starts_with("tenure -o json dead show 7 |"))
+        .expect("a command that saves the body");
+    let program = Path::new(env!("CARGO_BIN_EXE_tenure"));
+    let mut path = vec![program.parent().expect("a folder").to_owned()];
+    path.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    let saved = Command::new("sh")
+        .args(["-e", "-c", &command.replace(" 7 ", &format!(" {id} "))])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::join_paths(path).expect("no colons"))
+        .output()
+        .expect("a shell");
+    assert!(saved.status.success() && saved.stderr.is_empty(), "{saved:?}");
+    let file = folder.path().join("edited.json");
+    let body = std::fs::read_to_string(&file).expect("the body");
+    assert_eq!(body.trim_end(), event.to_string());
+    std::fs::write(&file, body.replace("client.unknown", "client.added")).expect("edited");
+
+    let redriven = tenure.json(&["dead", "redrive", &id, "--edited", "edited.json"]);
+    assert_eq!(redriven[0]["outcome"], "applied", "{redriven:?}");
+    assert_eq!(worker.get("/v1/partners/p/clients/a").0, 200);
+    assert_eq!(
+        tenure.json(&["dead", "list", "--status", "open"]),
+        Vec::<Value>::new()
+    );
+    assert!(worker.stop().success());
+    tenure.assert_no_drift();
 }
 
 #[test]
