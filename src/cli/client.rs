@@ -239,6 +239,7 @@ fn search_request(args: ListArgs, now: DateTime<Utc>) -> Result<SearchRequest, U
             after: None,
             limit: None,
         },
+        name_prefix: None,
         id_prefix: args.prefix,
         name: name.map_err(|error| usage(&error))?,
         request_open: args.requested,

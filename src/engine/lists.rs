@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 /// The number of rows of an index that one walk reads at most.
-pub(super) const WALK: u32 = 5_000;
+pub const WALK: u32 = 5_000;
 /// The number of clients that are read at a time. Documents may be large.
 const READ: u32 = 250;
 /// The number of clients that one call counts, after which it returns the partners so far.
@@ -40,6 +40,8 @@ pub struct SearchRequest {
     pub id_prefix: Option<String>,
     /// A part of the name that the client holds, compared as names are.
     pub name: Option<Name>,
+    /// The beginning of that name.
+    pub name_prefix: Option<Name>,
     /// The partner's request for access is open.
     pub request_open: bool,
     /// Access expires before this moment.
@@ -357,15 +359,13 @@ impl SearchRequest {
         if self.expires_before.is_some() && filter.access.is_empty() {
             filter.access = vec![AccessStatus::Enabled];
         }
+        // Positions in the list of an account are keys.
+        let key = |name: &Option<Name>| name.as_ref().filter(|_| self.account.is_none()).map(Name::key);
         ClientSearch {
             filter,
             id_prefix: self.id_prefix.clone().unwrap_or_default(),
-            // Positions in the list of an account are keys.
-            name_part: self
-                .name
-                .as_ref()
-                .filter(|_| self.account.is_none())
-                .map(Name::key),
+            name_part: key(&self.name),
+            name_prefix: key(&self.name_prefix),
         }
     }
 
@@ -377,10 +377,12 @@ impl SearchRequest {
                 .service
                 .is_some_and(|status| status != ServiceStatus::Terminated),
         };
-        let has_name = |part: &Name| {
+        let key = || {
             let name = view.name.clone().and_then(|name| Name::try_from(name).ok());
-            name.is_some_and(|name| name.key().contains(&part.key()))
+            name.map(|name| name.key())
         };
+        let has_name = |part: &Name| key().is_some_and(|key| key.contains(&part.key()));
+        let begins_with = |prefix: &Name| key().is_some_and(|key| key.starts_with(&prefix.key()));
         view.link.is_some()
             && list
                 .partner
@@ -395,6 +397,7 @@ impl SearchRequest {
                 .as_ref()
                 .is_none_or(|prefix| view.client.starts_with(prefix))
             && self.name.as_ref().is_none_or(has_name)
+            && self.name_prefix.as_ref().is_none_or(begins_with)
             && (!self.request_open || view.access_request.is_some())
             && self
                 .expires_before

@@ -90,7 +90,7 @@ pub use history::{
 };
 pub use ingest::{Incoming, MakeDead, Outcome};
 pub use issues::{Check, Issue, Part, tone_of, verdict};
-pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
+pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest, WALK};
 pub use low_watermark::{HeldBack, LowWatermark};
 pub use operator::{Authority, Operator};
 pub use overview::{EXPIRY_DAYS, ExpiryCounts, Overview, RefusalCount, RefusalCounts, Unpublished};
@@ -122,6 +122,8 @@ pub use what_if::{
 };
 pub use why::{MOST_SUBSCRIPTIONS, Why};
 pub use workers::{RECORD_EVERY, RemoveWorkerError, ThisWorker, WorkerStatus};
+
+pub use busiest::BusySource;
 
 pub use crate::config::OnSilence;
 

@@ -71,8 +71,8 @@ pub struct RefusalsPage {
 
 /// Find clients of all partners
 ///
-/// Clients come in the order of their partners and ids. With `name` they come in the order of their partners and names, and with
-/// `account` in the order of their partners, those known longest first.
+/// Clients come in the order of their partners and ids. With `name` they come in the order of their partners and names, with
+/// `account` in the order of their partners, those known longest first, and with only `prefix` in the order of their ids.
 #[utoipa::path(
     get,
     path = "/v1/clients",
@@ -137,6 +137,7 @@ pub(crate) fn search_request(params: &mut Params) -> Result<SearchRequest, ApiEr
     Ok(SearchRequest {
         id_prefix: prefix(params)?,
         name: name.map_err(|reason| ApiError::parameter("name", reason))?,
+        name_prefix: None,
         list: ListRequest {
             partner,
             link: params.choice("link", LinkStatus::ALL.map(|status| (status.as_str(), status)))?,

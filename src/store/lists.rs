@@ -51,8 +51,8 @@ pub trait Lists: Send + Sync + 'static {
     ) -> Result<RefusalsPage>;
 }
 
-/// Selects clients by their columns. Clients come in the order of their keys, or with `name_part` in the order of their
-/// partners and names.
+/// Selects clients by their columns. Clients come in the order of their keys, or with a name in the order of their partners and
+/// names. Those of all partners with a prefix come in the order of their ids or names, then of their partners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientSearch {
     pub filter: ClientFilter,
@@ -60,13 +60,43 @@ pub struct ClientSearch {
     pub id_prefix: String,
     /// A part of the key of the name that the client holds ([`Name::key`]).
     pub name_part: Option<String>,
+    /// The beginning of the key of the name.
+    pub name_prefix: Option<String>,
+}
+
+/// The order in which a search reads clients: that of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientOrder {
+    /// Partners, then ids.
+    Keys,
+    /// Partners, then names. Clients without a name are left out.
+    Names,
+    /// Ids, then partners.
+    Ids,
+    /// Names, then partners. Clients without a name are left out.
+    NamesOfAll,
 }
 
 impl ClientSearch {
+    /// The order of the index that has what the search is for in the smallest range.
+    pub(super) fn order(&self) -> ClientOrder {
+        let is_of_all = self.filter.partner.is_none();
+        if is_of_all && self.name_prefix.is_some() {
+            ClientOrder::NamesOfAll
+        } else if self.name_prefix.is_some() || self.name_part.is_some() {
+            ClientOrder::Names
+        } else if is_of_all && !self.id_prefix.is_empty() {
+            ClientOrder::Ids
+        } else {
+            ClientOrder::Keys
+        }
+    }
+
     /// The position of a client in the order of this search.
     #[must_use]
     pub fn position(&self, stored: &Stored) -> ListPosition {
-        let name = stored.document.held_name().filter(|_| self.name_part.is_some());
+        let is_by_name = matches!(self.order(), ClientOrder::Names | ClientOrder::NamesOfAll);
+        let name = stored.document.held_name().filter(|_| is_by_name);
         ListPosition {
             partner: stored.key.partner.to_string(),
             place: name.map_or_else(|| stored.key.client.to_string(), Name::key),
@@ -87,26 +117,49 @@ impl Display for ListPosition {
     }
 }
 
-/// Both ends of a part of a list. Both are always bound, so that the index answers the query whichever of them is given.
-pub(super) struct ListRange<'a> {
-    pub after: (&'a str, &'a str),
-    pub upto: (String, &'a str),
+/// Both ends of a part of a list, in the order of the columns of its index, inclusive. Both are always bound, so that the index
+/// answers the query whichever of them is given.
+pub(super) struct ListRange {
+    pub from: (String, String),
+    pub upto: (String, String),
 }
 
-impl<'a> ListRange<'a> {
+impl ListRange {
+    /// The clients of a search after one position, up to another.
     pub(super) fn of(
-        partner: Option<&'a str>,
-        after: Option<&'a ListPosition>,
-        upto: Option<&'a ListPosition>,
+        search: &ClientSearch,
+        after: Option<&ListPosition>,
+        upto: Option<&ListPosition>,
     ) -> Self {
-        // No id and no name is empty. Ids consist of characters between these two.
-        let start = (partner.unwrap_or_default(), "");
-        let end = partner.map_or_else(|| "\u{7f}".to_owned(), |partner| format!("{partner}\u{1}"));
-        let after = after.map_or(start, |after| {
-            start.max((after.partner.as_str(), after.place.as_str()))
-        });
-        let upto = upto.map_or((end, ""), |upto| (upto.partner.clone(), upto.place.as_str()));
-        Self { after, upto }
+        let order = search.order();
+        let prefix = match order {
+            ClientOrder::Keys | ClientOrder::Ids => search.id_prefix.as_str(),
+            ClientOrder::Names | ClientOrder::NamesOfAll => search.name_prefix.as_deref().unwrap_or_default(),
+        };
+        let last = format!("{prefix}\u{10ffff}");
+        let is_of_all = matches!(order, ClientOrder::Ids | ClientOrder::NamesOfAll);
+        let in_order = |position: &ListPosition| {
+            let (partner, place) = (position.partner.clone(), position.place.clone());
+            if is_of_all {
+                (place, partner)
+            } else {
+                (partner, place)
+            }
+        };
+        // Ids consist of characters between the empty text and this one.
+        let (start, end) = match &search.filter.partner {
+            _ if is_of_all => ((prefix.to_owned(), String::new()), (last, String::new())),
+            Some(partner) => ((partner.clone(), prefix.to_owned()), (partner.clone(), last)),
+            None => (Default::default(), ("\u{7f}".to_owned(), String::new())),
+        };
+        // Neither ids nor names have control characters, so this is the next position.
+        let next = after
+            .map(in_order)
+            .map(|(first, second)| (first, second + "\u{1}"));
+        Self {
+            from: next.map_or(start.clone(), |next| start.max(next)),
+            upto: upto.map_or(end, in_order),
+        }
     }
 }
 
@@ -249,32 +302,65 @@ impl PlaceRow {
 mod tests {
     use super::*;
 
+    fn of_partner(partner: &str) -> ClientSearch {
+        ClientSearch {
+            filter: ClientFilter {
+                partner: Some(partner.to_owned()),
+                ..ClientFilter::default()
+            },
+            ..ClientSearch::default()
+        }
+    }
+
+    fn is_in(range: &ListRange, first: &str, second: &str) -> bool {
+        let position = (first.to_owned(), second.to_owned());
+        range.from <= position && position <= range.upto
+    }
+
     #[test]
     fn a_range_has_all_places_of_its_partner_and_no_other() {
-        let range = ListRange::of(Some("acme"), None, None);
-        let end = (range.upto.0.as_str(), range.upto.1);
-        for (partner, place, is_in) in [
+        let range = ListRange::of(&of_partner("acme"), None, None);
+        for (partner, place, expected) in [
             ("acme", "a", true),
             ("acme", "\u{10ffff}", true),
             ("acm", "z", false),
             ("acme-", "a", false),
             ("acme1", "a", false),
         ] {
-            let position = (partner, place);
-            assert_eq!(range.after < position && position <= end, is_in, "{position:?}");
+            assert_eq!(is_in(&range, partner, place), expected, "{partner}/{place}");
         }
         let after = ListPosition {
             partner: "acme".into(),
             place: "b".into(),
         };
-        assert_eq!(
-            ListRange::of(Some("acme"), Some(&after), None).after,
-            ("acme", "b")
-        );
+        let range = ListRange::of(&of_partner("acme"), Some(&after), None);
+        assert!(!is_in(&range, "acme", "b") && is_in(&range, "acme", "b-"));
         // A position of an earlier partner does not widen the range.
-        assert_eq!(
-            ListRange::of(Some("best"), Some(&after), None).after,
-            ("best", "")
-        );
+        let range = ListRange::of(&of_partner("best"), Some(&after), None);
+        assert!(!is_in(&range, "acme", "c") && is_in(&range, "best", "a"));
+    }
+
+    #[test]
+    fn a_range_of_a_prefix_has_nothing_else() {
+        let of_all = ClientSearch {
+            id_prefix: "a-1".into(),
+            ..ClientSearch::default()
+        };
+        let of_one = ClientSearch {
+            id_prefix: "a-1".into(),
+            ..of_partner("acme")
+        };
+        for (client, expected) in [("a-", false), ("a-1", true), ("a-19", true), ("a-2", false)] {
+            let range = ListRange::of(&of_all, None, None);
+            assert_eq!(is_in(&range, client, "zoo"), expected, "{client}");
+            let range = ListRange::of(&of_one, None, None);
+            assert_eq!(is_in(&range, "acme", client), expected, "{client}");
+        }
+        let after = ListPosition {
+            partner: "acme".into(),
+            place: "a-1".into(),
+        };
+        let range = ListRange::of(&of_all, Some(&after), None);
+        assert!(!is_in(&range, "a-1", "acme") && is_in(&range, "a-1", "acme1"));
     }
 }

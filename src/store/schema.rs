@@ -81,6 +81,11 @@ macro_rules! steps {
                 name: "dead_letter_source",
                 sql: include_str!(concat!("migrations/", $folder, "/0009_dead_letter_source.sql")),
             },
+            MigrationStep {
+                number: 10,
+                name: "lookups",
+                sql: include_str!(concat!("migrations/", $folder, "/0010_lookups.sql")),
+            },
         ]
     };
 }

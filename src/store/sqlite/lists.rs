@@ -9,7 +9,7 @@ use crate::domain::Refusal;
 use crate::store::clients::{LoggedRow, StoredRow};
 use crate::store::columns::{Both, json};
 use crate::store::event_position::PositionRow;
-use crate::store::lists::{ListRange, PlaceRow, RefusedRow, read_refused};
+use crate::store::lists::{ClientOrder, ListRange, PlaceRow, RefusedRow, read_refused};
 use crate::store::verification::FacetsRow;
 use crate::store::{
     ClientSearch, EventPosition, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Result, Stored,
@@ -38,7 +38,7 @@ const BY_KEY: &str = search!(
     "from client_keys k
      cross join clients c on c.client = k.number
      left join touches t on t.client = k.number
-     where (k.partner, k.client) > (?1, ?2) and (k.partner, k.client) <= (?3, ?4)",
+     where (k.partner, k.client) >= (?1, ?2) and (k.partner, k.client) <= (?3, ?4)",
     "k.partner, k.client"
 );
 
@@ -46,8 +46,56 @@ const BY_NAME: &str = search!(
     "from clients c
      cross join client_keys k on k.number = c.client
      left join touches t on t.client = c.client
-     where c.name_key is not null and (c.partner, c.name_key) > (?1, ?2) and (c.partner, c.name_key) <= (?3, ?4)",
+     where c.name_key is not null and (c.partner, c.name_key) >= (?1, ?2) and (c.partner, c.name_key) <= (?3, ?4)",
     "c.partner, c.name_key"
+);
+
+const BY_ID: &str = search!(
+    "from client_keys k
+     cross join clients c on c.client = k.number
+     left join touches t on t.client = k.number
+     where (k.client, k.partner) >= (?1, ?2) and (k.client, k.partner) <= (?3, ?4)",
+    "k.client, k.partner"
+);
+
+const BY_NAME_OF_ALL: &str = search!(
+    "from clients c
+     cross join client_keys k on k.number = c.client
+     left join touches t on t.client = c.client
+     where c.name_key is not null and (c.name_key, c.partner) >= (?1, ?2) and (c.name_key, c.partner) <= (?3, ?4)",
+    "c.name_key, c.partner"
+);
+
+/// The place of one row after others, in a range.
+macro_rules! end_of_walk {
+    ($place:literal, $from:literal, $order:literal) => {
+        concat!(
+            "select partner, ",
+            $place,
+            " as place from ",
+            $from,
+            " and (",
+            $order,
+            ") >= (?1, ?2) and (",
+            $order,
+            ") <= (?3, ?4) order by ",
+            $order,
+            " limit 1 offset ?5"
+        )
+    };
+}
+
+const END_BY_KEY: &str = end_of_walk!("client", "client_keys where true", "partner, client");
+const END_BY_ID: &str = end_of_walk!("client", "client_keys where true", "client, partner");
+const END_BY_NAME: &str = end_of_walk!(
+    "name_key",
+    "clients where name_key is not null",
+    "partner, name_key"
+);
+const END_BY_NAME_OF_ALL: &str = end_of_walk!(
+    "name_key",
+    "clients where name_key is not null",
+    "name_key, partner"
 );
 
 #[async_trait]
@@ -58,25 +106,18 @@ impl Lists for SqliteStore {
         after: Option<&ListPosition>,
         rows: u32,
     ) -> Result<Option<ListPosition>> {
-        let range = ListRange::of(search.filter.partner.as_deref(), after, None);
-        let statement = if search.name_part.is_some() {
-            "select partner, name_key as place
-             from clients
-             where name_key is not null and (partner, name_key) > (?1, ?2) and (partner, name_key) <= (?3, ?4)
-             order by partner, name_key
-             limit 1 offset ?5"
-        } else {
-            "select partner, client as place
-             from client_keys
-             where (partner, client) > (?1, ?2) and (partner, client) <= (?3, ?4)
-             order by partner, client
-             limit 1 offset ?5"
+        let range = ListRange::of(search, after, None);
+        let statement = match search.order() {
+            ClientOrder::Keys => END_BY_KEY,
+            ClientOrder::Names => END_BY_NAME,
+            ClientOrder::Ids => END_BY_ID,
+            ClientOrder::NamesOfAll => END_BY_NAME_OF_ALL,
         };
         let end: Option<PlaceRow> = sqlx::query_as(statement)
-            .bind(range.after.0)
-            .bind(range.after.1)
+            .bind(&range.from.0)
+            .bind(&range.from.1)
             .bind(&range.upto.0)
-            .bind(range.upto.1)
+            .bind(&range.upto.1)
             .bind(i64::from(rows.saturating_sub(1)))
             .fetch_optional(&self.readers)
             .await?;
@@ -91,17 +132,18 @@ impl Lists for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Stored>> {
         let filter = &search.filter;
-        let range = ListRange::of(filter.partner.as_deref(), after, upto);
-        let statement = if search.name_part.is_some() {
-            BY_NAME
-        } else {
-            BY_KEY
+        let range = ListRange::of(search, after, upto);
+        let statement = match search.order() {
+            ClientOrder::Keys => BY_KEY,
+            ClientOrder::Names => BY_NAME,
+            ClientOrder::Ids => BY_ID,
+            ClientOrder::NamesOfAll => BY_NAME_OF_ALL,
         };
         let clients: Vec<StoredRow> = sqlx::query_as(statement)
-            .bind(range.after.0)
-            .bind(range.after.1)
+            .bind(&range.from.0)
+            .bind(&range.from.1)
             .bind(&range.upto.0)
-            .bind(range.upto.1)
+            .bind(&range.upto.1)
             .bind(&search.id_prefix)
             .bind(json(&filter.links))
             .bind(json(&filter.services))

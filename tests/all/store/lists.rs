@@ -82,6 +82,10 @@ pub async fn clients_of_all_partners_are_found(fresh: Fresh) {
         name_part: Some(part.into()),
         ..ClientSearch::default()
     };
+    let begins = |prefix: &str| ClientSearch {
+        name_prefix: Some(prefix.into()),
+        ..ClientSearch::default()
+    };
     let of_acme = |search: ClientSearch| ClientSearch {
         filter: ClientFilter {
             partner: Some("acme".into()),
@@ -104,8 +108,12 @@ pub async fn clients_of_all_partners_are_found(fresh: Fresh) {
                 "acme/a-1 acme/a-2 acme/b-1 acme1/a-1 best/a-3",
             ),
             (of_acme(ClientSearch::default()), "acme/a-1 acme/a-2 acme/b-1"),
-            (prefix("a-"), "acme/a-1 acme/a-2 acme1/a-1 best/a-3"),
+            // In the order of ids.
+            (prefix("a-"), "acme/a-1 acme1/a-1 acme/a-2 best/a-3"),
             (prefix("a-1"), "acme/a-1 acme1/a-1"),
+            (prefix("g"), ""),
+            (of_acme(prefix("a-")), "acme/a-1 acme/a-2"),
+            (of_acme(prefix("b")), "acme/b-1"),
             (prefix("A"), ""),
             (prefix("%"), ""),
             // In the order of names.
@@ -115,6 +123,27 @@ pub async fn clients_of_all_partners_are_found(fresh: Fresh) {
             (name("o%b"), ""),
             (name("_"), ""),
             (name("bäkerei"), "acme1/a-1"),
+            (begins("bakery"), "acme/a-2"),
+            (begins("b"), "acme/a-2 acme1/a-1"),
+            (begins("bakery of the mill"), "acme/a-2"),
+            (begins("mill"), ""),
+            (begins("%"), ""),
+            (of_acme(begins("z")), "acme/a-1"),
+            (
+                ClientSearch {
+                    name_prefix: Some("b".into()),
+                    name_part: Some("mill".into()),
+                    ..ClientSearch::default()
+                },
+                "acme/a-2",
+            ),
+            (
+                ClientSearch {
+                    name_prefix: Some("b".into()),
+                    ..active.clone()
+                },
+                "acme1/a-1",
+            ),
             (active.clone(), "acme/a-1 acme1/a-1"),
             (
                 ClientSearch {
@@ -279,7 +308,7 @@ async fn no_list_scans_a_table_of_postgres() {
         (ClientFilter::default(), None),
         (ClientFilter::default(), Some("bakery".to_owned())),
         (acme.clone(), None),
-        (acme, Some("bakery".to_owned())),
+        (acme.clone(), Some("bakery".to_owned())),
     ] {
         let search = ClientSearch {
             filter,
@@ -287,6 +316,20 @@ async fn no_list_scans_a_table_of_postgres() {
             ..ClientSearch::default()
         };
         assert_ne!(found(&*store, &search, 2).await, "");
+    }
+    for filter in [ClientFilter::default(), acme] {
+        let by_id = ClientSearch {
+            filter: filter.clone(),
+            id_prefix: "a-".into(),
+            ..ClientSearch::default()
+        };
+        let by_name = ClientSearch {
+            filter,
+            name_prefix: Some("bakery".into()),
+            ..ClientSearch::default()
+        };
+        assert_ne!(found(&*store, &by_id, 2).await, "");
+        assert_ne!(found(&*store, &by_name, 2).await, "");
     }
     let account = tenure::domain::Id::try_from("acc-1".to_owned()).unwrap();
     store.clients_of_account(&account, None, None, 10).await.unwrap();
