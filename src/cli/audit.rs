@@ -45,18 +45,14 @@ pub async fn run(context: &Context, args: AuditArgs) -> anyhow::Result<ExitCode>
         action: args.action,
     };
     let mut entries: Vec<AuditRecord> = Vec::new();
-    let mut before = i64::MAX;
-    while let Some(left) = args.limit.checked_sub(u32::try_from(entries.len())?)
+    let mut next = Some(i64::MAX);
+    while let Some(before) = next
+        && let Some(left) = args.limit.checked_sub(u32::try_from(entries.len())?)
         && left > 0
     {
-        let wanted = left.min(PAGE);
-        let page = engine.audit_log(&filter, before, wanted).await?;
-        let is_last = page.len() < wanted as usize;
-        before = page.last().map_or(before, |record| record.number);
-        entries.extend(page);
-        if is_last {
-            break;
-        }
+        let page = engine.audit_log(&filter, before, left.min(PAGE)).await?;
+        entries.extend(page.entries);
+        next = page.next;
     }
     if context.is_json() {
         for record in &entries {

@@ -27,7 +27,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
             };
             Ok((
                 engine.recorded_policies().await?,
-                engine.audit_log(&filter, i64::MAX, ENTRIES).await?,
+                engine.audit_log(&filter, i64::MAX, ENTRIES).await?.entries,
             ))
         })
         .await?;

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::lists::WALK;
 use super::policy::APPLY;
 use super::{
     Adoption, AdoptionMode, CloseRequest, Discard, Engine, PruneReport, Rebuilt, Redrive, Scope,
@@ -15,9 +16,15 @@ use super::{
 use crate::config::RetentionSettings;
 use crate::domain::{ClientKey, Entry, Event, Policy, Sweep};
 use crate::store::{
-    AuditEntry, AuditFilter, AuditHow, AuditRecord, Closing, Halt, HaltKind, OperatorAction, StoreError,
+    AuditEntry, AuditFilter, AuditHow, AuditPage, AuditRecord, Closing, Halt, HaltKind, OperatorAction,
+    StoreError,
 };
 use crate::wire::Decoder;
+
+/// The action that pauses a sweep.
+const PAUSE_SWEEP: &str = "sweep.pause";
+/// The action that pauses an endpoint of webhooks.
+pub(super) const PAUSE_ENDPOINT: &str = "webhook.pause";
 
 /// Who acts, how and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +92,8 @@ impl Engine {
         }
     }
 
-    /// Entries of the audit log with a number below `before`, newest first, at most `limit`.
+    /// Entries of the audit log with a number below `before`, newest first, at most `limit`. A page may have fewer although others
+    /// follow: it examines [`WALK`] entries.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -94,8 +102,24 @@ impl Engine {
         filter: &AuditFilter,
         before: i64,
         limit: u32,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
-        self.store.audit_log(filter, before, limit).await
+    ) -> Result<AuditPage, StoreError> {
+        self.store.audit_log(filter, before, WALK, limit).await
+    }
+
+    /// The entry of the last pause of a sweep. None: retention has removed it, or nobody has paused the sweep.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn last_sweep_pause(&self, sweep: Sweep) -> Result<Option<AuditRecord>, StoreError> {
+        self.store.last_audit(PAUSE_SWEEP, sweep.as_str()).await
+    }
+
+    /// As [`Engine::last_sweep_pause`], of an endpoint of webhooks.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn last_endpoint_pause(&self, name: &str) -> Result<Option<AuditRecord>, StoreError> {
+        self.store.last_audit(PAUSE_ENDPOINT, name).await
     }
 }
 
@@ -137,7 +161,7 @@ impl Operator<'_> {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn pause_sweep(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let entry = self.entry("sweep.pause", Some(sweep.to_string()), Value::Null);
+        let entry = self.entry(PAUSE_SWEEP, Some(sweep.to_string()), Value::Null);
         let halt = Halt {
             sweep,
             kind: HaltKind::Paused,
@@ -253,7 +277,7 @@ impl Operator<'_> {
         Ok(())
     }
 
-    /// Closes a month: [`Engine::close_month`]. Whoever continues a closing that was interrupted adds no entry.
+    /// Closes a month: [`Engine::close_month`]. Whoever continues a closing that somebody else began adds an entry too.
     ///
     /// # Errors
     /// [`StatementError`].

@@ -18,7 +18,8 @@ use crate::store::{AuditFilter, AuditRecord};
 pub struct AuditPage {
     #[schema(value_type = Vec<schema::AuditEntry>)]
     entries: Vec<AuditRecord>,
-    /// The value of `before` for the next page; null on the last page.
+    /// The value of `before` for the next page; null on the last page. A page may have fewer entries than `limit`, or none, although
+    /// others follow.
     next: Option<i64>,
 }
 
@@ -59,14 +60,14 @@ pub(super) async fn list(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let before = params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
     let limit = page_size(&mut params)?;
     params.finish()?;
-    let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-    let mut entries = api
+    let wanted = u32::try_from(limit).unwrap_or(u32::MAX);
+    let page = api
         .run_detached(move |engine| async move { engine.audit_log(&filter, before, wanted).await })
         .await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|record| record.number);
-    Ok(Json(AuditPage { entries, next }))
+    Ok(Json(AuditPage {
+        entries: page.entries,
+        next: page.next,
+    }))
 }
 
 fn is_action(text: &str) -> bool {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::columns::{Moment, RowId, json, row, text};
+use super::columns::{Moment, RowId, earliest, json, latest, row, text};
 use super::halts::{Halt, HaltKind};
 use super::policies::PolicyReplacement;
 use super::webhooks::{Endpoint, EndpointChange};
@@ -24,8 +24,12 @@ pub trait Audit: Send + Sync + 'static {
     /// Adds an entry, for an action that has no transaction of its own.
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()>;
 
-    /// Entries with a number below `before`, newest first, at most `limit`.
-    async fn audit_log(&self, filter: &AuditFilter, before: i64, limit: u32) -> Result<Vec<AuditRecord>>;
+    /// Entries with a number below `before`, newest first. Reads at most `rows` entries of the time of the filter, and returns at
+    /// most `limit` of them.
+    async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage>;
+
+    /// The newest entry of an action on a target.
+    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>>;
 }
 
 /// What an operator changes in one transaction.
@@ -108,6 +112,28 @@ pub struct AuditRecord {
     pub entry: AuditEntry,
 }
 
+/// A page of the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    pub entries: Vec<AuditRecord>,
+    /// The next page has the entries with a number below this one. None: this is the last page.
+    pub next: Option<i64>,
+}
+
+impl AuditPage {
+    /// A page of entries that were read one more than `limit`, down to the number `end`.
+    pub(super) fn of(mut entries: Vec<AuditRecord>, limit: u32, end: Option<i64>) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let is_full = entries.len() > limit;
+        entries.truncate(limit);
+        let last = entries.last().map(|record| record.number);
+        Self {
+            next: if is_full { last } else { end },
+            entries,
+        }
+    }
+}
+
 /// Selects entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -119,6 +145,12 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
+    /// The time of the filter: at or after the first moment, and before the second.
+    pub(super) fn time(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let since = self.since.unwrap_or_else(earliest);
+        (since, self.until.unwrap_or_else(latest))
+    }
+
     /// The action, and what the actions below it begin with.
     pub(super) fn actions(&self) -> Option<(String, String)> {
         let action = self.action.as_deref().map(text)?;

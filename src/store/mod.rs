@@ -46,7 +46,7 @@ mod words;
 mod workers;
 
 pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
-pub use audit::{Audit, AuditEntry, AuditFilter, AuditHow, AuditRecord, OperatorAction};
+pub use audit::{Audit, AuditEntry, AuditFilter, AuditHow, AuditPage, AuditRecord, OperatorAction};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use browser_sessions::{BrowserSession, BrowserSessions, EndedSessions, SessionDigest};
 pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};

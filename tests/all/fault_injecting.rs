@@ -10,9 +10,9 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditRecord, Batch, BatchLimits,
-    BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter, ClientSearch,
-    ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Connections, Cursor,
+    AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditPage, AuditRecord, Batch,
+    BatchLimits, BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter,
+    ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Connections, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterSummary, DeadLetters, DeadlineBackfill, DeliveryProgress,
     Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
     FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
@@ -235,7 +235,8 @@ delegate! {
     Audit {
         act(action: &OperatorAction, entry: &AuditEntry) -> bool;
         record_audit(entry: &AuditEntry) -> ();
-        audit_log(filter: &AuditFilter, before: i64, limit: u32) -> Vec<AuditRecord>;
+        audit_log(filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> AuditPage;
+        last_audit(action: &str, target: &str) -> Option<AuditRecord>;
     }
     BrowserSessions {
         add_browser_session(session: &BrowserSession, entry: &AuditEntry) -> ();

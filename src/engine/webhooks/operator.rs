@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{DeliveryStart, EndpointError, MOST_ENDPOINTS, NewEndpoint, changing, described, to_status};
 use crate::domain::time::rfc3339;
 use crate::engine::Operator;
+use crate::engine::operator::PAUSE_ENDPOINT;
 use crate::store::{
     EndpointChange, EndpointOrigin, EndpointStatus, FeedCursor, OperatorAction, SigningSecret,
 };
@@ -46,7 +47,7 @@ impl Operator<'_> {
     /// [`EndpointError::Unknown`], or the store cannot be reached.
     pub async fn pause_endpoint(&self, name: &str) -> Result<(), EndpointError> {
         let change = to_status(EndpointStatus::Paused, "");
-        self.change_endpoint("webhook.pause", name, change, Value::Null)
+        self.change_endpoint(PAUSE_ENDPOINT, name, change, Value::Null)
             .await
     }
 

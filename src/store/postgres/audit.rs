@@ -6,7 +6,8 @@ use sqlx::{Connection, PgConnection, PgExecutor};
 
 use super::{PostgresStore, dead_letters, halts, lanes, policies, webhooks, workers};
 use crate::store::audit::{AuditRow, AuditTexts};
-use crate::store::{Audit, AuditEntry, AuditFilter, AuditRecord, OperatorAction, Result};
+use crate::store::columns::text;
+use crate::store::{Audit, AuditEntry, AuditFilter, AuditPage, AuditRecord, OperatorAction, Result};
 
 #[async_trait]
 impl Audit for PostgresStore {
@@ -30,30 +31,63 @@ impl Audit for PostgresStore {
         self.in_time(add(&self.pool, entry)).await
     }
 
-    async fn audit_log(&self, filter: &AuditFilter, before: i64, limit: u32) -> Result<Vec<AuditRecord>> {
+    async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage> {
         self.in_time(async {
             let actions = filter.actions();
+            let (since, until) = filter.time();
+            // The place of the last row that is read.
+            let end: Option<i64> = sqlx::query_scalar(
+                "select number
+                 from audit_log
+                 where number < $1 and at >= $2 and at < $3
+                 order by number desc
+                 limit 1 offset $4",
+            )
+            .bind(before)
+            .bind(since)
+            .bind(until)
+            .bind(i64::from(rows.saturating_sub(1)))
+            .fetch_optional(&self.pool)
+            .await?;
             let entries: Vec<AuditRow<DateTime<Utc>>> = sqlx::query_as(
                 "select number, at, who, how, action, target, reason, details, request_id
                  from audit_log
-                 where number < $1
-                   and ($2::timestamptz is null or at >= $2)
-                   and ($3::timestamptz is null or at < $3)
-                   and ($4::text is null or who = $4)
-                   and ($5::text is null or action = $5 or starts_with(action, $6))
+                 where number < $1 and number >= $2 and at >= $3 and at < $4
+                   and ($5::text is null or who = $5)
+                   and ($6::text is null or action = $6 or starts_with(action, $7))
                  order by number desc
-                 limit $7",
+                 limit $8",
             )
             .bind(before)
-            .bind(filter.since)
-            .bind(filter.until)
+            .bind(end.unwrap_or(i64::MIN))
+            .bind(since)
+            .bind(until)
             .bind(&filter.who)
             .bind(actions.as_ref().map(|(action, _)| action))
             .bind(actions.as_ref().map(|(_, below)| below))
-            .bind(i64::from(limit))
+            .bind(i64::from(limit) + 1)
             .fetch_all(&self.pool)
             .await?;
-            entries.into_iter().map(AuditRow::read).collect()
+            let entries = entries.into_iter().map(AuditRow::read).collect::<Result<_>>()?;
+            Ok(AuditPage::of(entries, limit, end))
+        })
+        .await
+    }
+
+    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>> {
+        self.in_time(async {
+            let entry: Option<AuditRow<DateTime<Utc>>> = sqlx::query_as(
+                "select number, at, who, how, action, target, reason, details, request_id
+                 from audit_log
+                 where target = $1 and action = $2
+                 order by number desc
+                 limit 1",
+            )
+            .bind(text(target))
+            .bind(text(action))
+            .fetch_optional(&self.pool)
+            .await?;
+            entry.map(AuditRow::read).transpose()
         })
         .await
     }

@@ -7,7 +7,8 @@ use sqlx::sqlite::SqliteExecutor;
 use super::session::Transaction;
 use super::{SqliteStore, dead_letters, halts, lanes, micros, policies, webhooks, workers};
 use crate::store::audit::{AuditRow, AuditTexts};
-use crate::store::{Audit, AuditEntry, AuditFilter, AuditRecord, OperatorAction, Result};
+use crate::store::columns::text;
+use crate::store::{Audit, AuditEntry, AuditFilter, AuditPage, AuditRecord, OperatorAction, Result};
 
 #[async_trait]
 impl Audit for SqliteStore {
@@ -30,29 +31,59 @@ impl Audit for SqliteStore {
         self.in_turn(add(&self.writer, entry)).await
     }
 
-    async fn audit_log(&self, filter: &AuditFilter, before: i64, limit: u32) -> Result<Vec<AuditRecord>> {
+    async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage> {
         let actions = filter.actions();
+        let (since, until) = filter.time();
+        // In the order of numbers, not by the index of times, which has another order.
+        let end: Option<i64> = sqlx::query_scalar(
+            "select number
+             from audit_log
+             where number < ?1 and +at >= ?2 and +at < ?3
+             order by number desc
+             limit 1 offset ?4",
+        )
+        .bind(before)
+        .bind(micros(since))
+        .bind(micros(until))
+        .bind(i64::from(rows.saturating_sub(1)))
+        .fetch_optional(&self.readers)
+        .await?;
         let entries: Vec<AuditRow<i64>> = sqlx::query_as(
             "select number, at, who, how, action, target, reason, details, request_id
              from audit_log
-             where number < ?1
-               and (?2 is null or at >= ?2)
-               and (?3 is null or at < ?3)
-               and (?4 is null or who = ?4)
-               and (?5 is null or action = ?5 or substr(action, 1, length(?6)) = ?6)
+             where number < ?1 and number >= ?2 and +at >= ?3 and +at < ?4
+               and (?5 is null or who = ?5)
+               and (?6 is null or action = ?6 or substr(action, 1, length(?7)) = ?7)
              order by number desc
-             limit ?7",
+             limit ?8",
         )
         .bind(before)
-        .bind(filter.since.map(micros))
-        .bind(filter.until.map(micros))
+        .bind(end.unwrap_or(i64::MIN))
+        .bind(micros(since))
+        .bind(micros(until))
         .bind(&filter.who)
         .bind(actions.as_ref().map(|(action, _)| action))
         .bind(actions.as_ref().map(|(_, below)| below))
-        .bind(i64::from(limit))
+        .bind(i64::from(limit) + 1)
         .fetch_all(&self.readers)
         .await?;
-        entries.into_iter().map(AuditRow::read).collect()
+        let entries = entries.into_iter().map(AuditRow::read).collect::<Result<_>>()?;
+        Ok(AuditPage::of(entries, limit, end))
+    }
+
+    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>> {
+        let entry: Option<AuditRow<i64>> = sqlx::query_as(
+            "select number, at, who, how, action, target, reason, details, request_id
+             from audit_log
+             where target = ?1 and action = ?2
+             order by number desc
+             limit 1",
+        )
+        .bind(text(target))
+        .bind(text(action))
+        .fetch_optional(&self.readers)
+        .await?;
+        entry.map(AuditRow::read).transpose()
     }
 }
 

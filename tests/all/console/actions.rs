@@ -28,7 +28,7 @@ pub async fn entries(site: &Site) -> usize {
         .engine
         .audit_log(&AuditFilter::default(), i64::MAX, 1_000)
         .await;
-    log.expect("the audit log").len()
+    log.expect("the audit log").entries.len()
 }
 
 /// Takes every action. Returns what is wrong with the pages that it leads through.
@@ -98,7 +98,8 @@ async fn every_action_can_be_taken(way: Way) {
             .engine
             .audit_log(&filter, i64::MAX, 10)
             .await
-            .expect("the audit log");
+            .expect("the audit log")
+            .entries;
         assert_eq!(
             log.iter().filter(|record| record.entry.action == action).count(),
             1,

@@ -192,7 +192,7 @@ async fn a_resolved_dead_letter_keeps_its_resolution(fresh: Fresh) {
     assert_eq!(discard(999_999).await, Discard::Unknown);
     // Only what was done is in the audit log.
     let entries = engine.audit_log(&AuditFilter::default(), i64::MAX, 9).await;
-    let entries = entries.expect("entries");
+    let entries = entries.expect("entries").entries;
     let actions: Vec<_> = entries.iter().map(|record| &*record.entry.action).collect();
     assert_eq!(actions, ["dead_letter.discard"]);
 }

@@ -135,7 +135,8 @@ async fn code(response: Response) -> (u16, String) {
 
 async fn audit(server: &Server) -> Vec<AuditRecord> {
     let all = AuditFilter::default();
-    server.engine.audit_log(&all, i64::MAX, 1_000).await.unwrap()
+    let page = server.engine.audit_log(&all, i64::MAX, 1_000).await.unwrap();
+    page.entries
 }
 
 #[tokio::test]

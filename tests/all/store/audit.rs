@@ -25,17 +25,29 @@ fn entry(seconds: i64, who: &str, action: &str) -> AuditEntry {
     }
 }
 
-/// The actions that match, newest first, in pages of two.
-async fn actions(store: &dyn Store, filter: AuditFilter) -> String {
-    let (mut found, mut before) = (Vec::new(), i64::MAX);
-    loop {
-        let page = store.audit_log(&filter, before, 2).await.unwrap();
-        let Some(last) = page.last() else {
-            return found.join(" ");
-        };
-        before = last.number;
-        found.extend(page.into_iter().map(|record| record.entry.action));
+/// The actions that match, newest first, in pages of two that read this many entries.
+async fn actions_by(store: &dyn Store, filter: &AuditFilter, rows: u32) -> String {
+    let (mut found, mut next) = (Vec::new(), Some(i64::MAX));
+    while let Some(before) = next {
+        let page = store.audit_log(filter, before, rows, 2).await.unwrap();
+        assert!(page.entries.len() <= 2, "{page:?}");
+        assert!(page.next.is_none_or(|next| next < before), "{page:?}");
+        found.extend(page.entries.into_iter().map(|record| record.entry.action));
+        next = page.next;
     }
+    found.join(" ")
+}
+
+async fn actions(store: &dyn Store, filter: AuditFilter) -> String {
+    let all = actions_by(store, &filter, 1_000).await;
+    for rows in 1..=3 {
+        assert_eq!(
+            actions_by(store, &filter, rows).await,
+            all,
+            "{filter:?} by {rows}"
+        );
+    }
+    all
 }
 
 async fn all(store: &dyn Store) -> String {
@@ -54,10 +66,10 @@ pub async fn entries_are_read_back_and_listed_newest_first(fresh: Fresh) {
     };
     store.record_audit(&whole).await.unwrap();
     let read = store
-        .audit_log(&AuditFilter::default(), i64::MAX, 9)
+        .audit_log(&AuditFilter::default(), i64::MAX, 9, 9)
         .await
         .unwrap();
-    assert_eq!(read[0].entry, whole);
+    assert_eq!(read.entries[0].entry, whole);
     for (seconds, who, action) in [
         (2, "bob", "sweep.resume"),
         (3, "ann", "sweeper"),
@@ -125,6 +137,61 @@ pub async fn entries_are_read_back_and_listed_newest_first(fresh: Fresh) {
     ] {
         assert_eq!(of(filter.clone()).await, expected, "{filter:?}");
     }
+}
+
+pub async fn a_page_of_the_audit_log_reads_so_many_entries(fresh: Fresh) {
+    let store = &*fresh.store;
+    store.record_audit(&entry(0, "ann", "prune")).await.unwrap();
+    for seconds in 1..=7 {
+        store
+            .record_audit(&entry(seconds, "bob", "sweep.run"))
+            .await
+            .unwrap();
+    }
+    let of_ann = AuditFilter {
+        who: Some("ann".into()),
+        ..AuditFilter::default()
+    };
+    let first = store.audit_log(&of_ann, i64::MAX, 5, 10).await.unwrap();
+    assert_eq!(first.entries, []);
+    let second = store
+        .audit_log(&of_ann, first.next.expect("older entries"), 5, 10)
+        .await
+        .unwrap();
+    assert_eq!((second.entries.len(), second.next), (1, None));
+    // Only entries of the time of the filter count.
+    let since = AuditFilter {
+        since: Some(moment(4)),
+        ..of_ann
+    };
+    let none = store.audit_log(&since, i64::MAX, 5, 10).await.unwrap();
+    assert_eq!((none.entries.len(), none.next), (0, None));
+}
+
+pub async fn the_last_entry_about_a_target_is_found(fresh: Fresh) {
+    let store = &*fresh.store;
+    let about = |seconds: i64, action: &str, target: &str| AuditEntry {
+        target: Some(target.into()),
+        ..entry(seconds, "ann", action)
+    };
+    for one in [
+        about(1, "sweep.pause", "access_expiry"),
+        about(2, "sweep.resume", "access_expiry"),
+        about(3, "sweep.pause", "access_expiry"),
+        about(4, "sweep.pause", "request_lapse"),
+        about(5, "sweep.run", "access_expiry"),
+        entry(6, "ann", "sweep.pause"),
+    ] {
+        store.record_audit(&one).await.unwrap();
+    }
+    let last = async |action: &str, target: &str| {
+        let found = store.last_audit(action, target).await.unwrap();
+        found.map(|record| record.entry.at)
+    };
+    assert_eq!(last("sweep.pause", "access_expiry").await, Some(moment(3)));
+    assert_eq!(last("sweep.resume", "access_expiry").await, Some(moment(2)));
+    assert_eq!(last("sweep.resume", "request_lapse").await, None);
+    assert_eq!(last("sweep", "access_expiry").await, None);
 }
 
 pub async fn an_action_and_its_entry_are_one_transaction(fresh: Fresh) {

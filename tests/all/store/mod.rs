@@ -286,6 +286,8 @@ conformance! {
         it_is_recorded_since_when_the_access_log_is_on;
     audit:
         entries_are_read_back_and_listed_newest_first,
+        a_page_of_the_audit_log_reads_so_many_entries,
+        the_last_entry_about_a_target_is_found,
         an_action_and_its_entry_are_one_transaction,
         an_endpoint_is_changed_with_its_entry,
         old_entries_are_pruned,
