@@ -49,7 +49,7 @@ impl Engine {
         self.close_month_as(request, None, progress).await
     }
 
-    /// With an entry of the audit log, which is added if this begins the closing.
+    /// With an entry of the audit log, which is added if this begins the closing, or continues one that somebody else began.
     pub(in crate::engine) async fn close_month_as(
         &self,
         request: &CloseRequest,
@@ -67,8 +67,18 @@ impl Engine {
         if !self.store.claim_closing(&claim, self.now()).await? {
             return Err(self.lost(request.month).await);
         }
-        if let Some(entry) = entry.filter(|_| closings.of(request.month).is_none()) {
-            self.store.record_audit(entry).await?;
+        if let Some(entry) = entry {
+            match closings.of(request.month) {
+                None => self.store.record_audit(entry).await?,
+                Some(begun) if begun.closed_by != request.by.as_str() => {
+                    let mut entry = entry.clone();
+                    entry
+                        .details
+                        .insert("begun_by".to_owned(), begun.closed_by.clone().into());
+                    self.store.record_audit(&entry).await?;
+                }
+                Some(_) => {}
+            }
         }
         let closed = self.state_all(request, &mut claim, &mut progress).await;
         if !matches!(closed, Ok(true)) {

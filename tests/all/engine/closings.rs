@@ -6,8 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tenure::domain::statement::DayCounts;
 use tenure::domain::{ClientKey, Event, EventKind, Month, Policy};
-use tenure::engine::{CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementPages, StatementRequest};
-use tenure::store::{ClosingClaim, ClosingStatus, StoreError, Watermark};
+use tenure::engine::{
+    Authority, CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementPages, StatementRequest,
+};
+use tenure::store::{AuditFilter, AuditHow, ClosingClaim, ClosingStatus, StoreError, Watermark};
 
 use super::policies::{event, ingest, key};
 use super::setup::{Setup, on_both_stores};
@@ -23,6 +25,7 @@ on_both_stores! {
     pages_of_a_statement_are_not_mixed,
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
+    whoever_continues_the_closing_of_another_is_in_the_audit_log,
     what_arrives_behind_a_closing_is_an_adjustment_of_the_next,
     a_client_with_a_long_history_is_stated_in_its_place,
     a_claim_lasts_while_a_page_of_long_histories_is_replayed,
@@ -384,6 +387,45 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
 }
 
 /// Between the pages of a closing, an event arrives for a client that is stated already, and a new client comes before all others.
+async fn whoever_continues_the_closing_of_another_is_in_the_audit_log(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    for who in ["ann", "ann", "bob"] {
+        let authority = Authority {
+            who: who.into(),
+            how: AuditHow::Cli,
+            reason: None,
+            request_id: None,
+        };
+        let part = CloseRequest {
+            by: who.parse().expect("a name"),
+            most: Some(1),
+            ..request(month("2024-01"))
+        };
+        let operator = engine.operator(&authority);
+        operator.close_month(&part, |_, _| {}).await.expect("a part");
+    }
+    assert_eq!(closings(engine).await, [month("2024-01")]);
+    let log = engine.audit_log(&AuditFilter::default(), i64::MAX, 9).await;
+    let entries: Vec<_> = log
+        .expect("the audit log")
+        .entries
+        .into_iter()
+        .map(|record| record.entry)
+        .map(|entry| (entry.action, entry.who, entry.details.get("begun_by").cloned()))
+        .collect();
+    let close = "statement.close".to_owned();
+    assert_eq!(
+        entries,
+        [
+            (close.clone(), "bob".to_owned(), Some(json!("ann"))),
+            (close, "ann".to_owned(), None),
+        ]
+    );
+}
+
 async fn what_arrives_behind_a_closing_is_an_adjustment_of_the_next(fresh: Fresh) {
     let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
     let engine = &setup.engine;
