@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, counted_as, title};
+use super::ui::{self, Pages, counted_as, number, title};
 use super::view::View;
 use crate::config::policy_settings;
 use crate::domain::Policy;
+use crate::engine::WALK;
 use crate::store::{AuditEntry, AuditFilter, AuditRecord};
 
 const PAGE: u32 = 50;
@@ -45,17 +46,16 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
             .map(str::to_owned),
     };
     let before = view.params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
-    let mut entries = view
-        .run(move |engine| async move { engine.audit_log(&filter, before, PAGE + 1).await })
+    let page = view
+        .run(move |engine| async move { engine.audit_log(&filter, before, PAGE).await })
         .await?;
-    let pages = view.pages_of("before", &mut entries, PAGE as usize, |last| {
-        last.number.to_string()
-    });
+    let entries = page.entries;
+    let pages = view.pages("before", page.next.map(|next| next.to_string()));
     let content = html! {
         (filters(&view))
         section.card.flush {
             @if entries.is_empty() {
-                (ui::empty("No entry", "What operators do in the console, over HTTP and with commands appears here."))
+                (empty(&view, &pages))
             } @else {
                 (table(&view, &entries))
                 (ui::pager(&counted_as(entries.len(), "entry", "entries"), &pages))
@@ -69,6 +69,28 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         ..Frame::default()
     };
     Ok(view.page(frame, &content))
+}
+
+/// Why a page has no entry.
+fn empty(view: &View, pages: &Pages) -> Markup {
+    let examined = format!(
+        "{} {} entries",
+        if pages.first.is_some() {
+            "the next"
+        } else {
+            "the newest"
+        },
+        number(WALK)
+    );
+    match &pages.next {
+        Some(next) => ui::none_among(&examined, next),
+        None if pages.first.is_some() => ui::nothing_matches("No other entry matches", "/audit"),
+        None if !view.given.is_empty() => ui::nothing_matches("No entry matches the filter", "/audit"),
+        None => ui::empty(
+            "No entry",
+            "What operators do in the console, over HTTP and with commands appears here.",
+        ),
+    }
 }
 
 fn filters(view: &View) -> Markup {

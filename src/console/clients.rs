@@ -10,7 +10,7 @@ use super::csv;
 use super::error::PageError;
 use super::layout::{Frame, Section};
 use super::tabs;
-use super::ui::{self, chip, counted, words};
+use super::ui::{self, Pages, chip, counted, words};
 use super::view::View;
 use crate::config::Partners;
 use crate::csv_row::Cell;
@@ -20,7 +20,7 @@ use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::ClientView;
 use crate::domain::{ClientKey, Id, Name};
-use crate::engine::{ClientsFound, Engine, SearchRequest};
+use crate::engine::{ClientsFound, Engine, SearchRequest, WALK};
 use crate::http::{self, ApiError};
 use crate::store::{ListPosition, StoreError};
 
@@ -181,46 +181,120 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
 }
 
 async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) -> Result<Markup, PageError> {
-    let after = asked.after.clone();
-    let found = match request {
+    let (found, beginning) = match request {
         Some(request) => {
-            let among = asked.among.clone();
+            let (among, after) = (asked.among.clone(), asked.after.clone());
             view.run(|engine| async move {
-                search(&engine, &request, among.as_deref(), after.as_ref(), PAGE).await
+                let among = among.as_deref();
+                let found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
+                let is_cut = found.next.is_some() && found.clients.len() < PAGE && after.is_none();
+                let beginning = if is_cut {
+                    named(&engine, &request, among, PAGE).await?
+                } else {
+                    ClientsFound::default()
+                };
+                Ok((found, beginning))
             })
             .await?
         }
-        None => ClientsFound::default(),
+        None => Default::default(),
     };
-    let pages = view.pages("after", found.next.map(|next| next.to_string()));
-    let is_filtered = !view.given.is_empty();
+    let pages = view.pages("after", found.next.as_ref().map(ToString::to_string));
+    let beginning = without(beginning.clients, &found.clients);
     Ok(html! {
+        @if !beginning.is_empty() {
+            (ui::table_card("Names that begin with it", &html! { (counted(beginning.len(), "client")) }, &table(&beginning)))
+        }
         section.card.flush {
-            @if found.clients.is_empty() && pages.next.is_none() {
-                @if is_filtered {
-                    (ui::empty("No client matches", "Remove a filter, or search in another field."))
-                } @else {
-                    (ui::empty("No clients yet", "An event client.added of a partner space adds the first. README.md shows how to send one."))
-                }
+            @if found.clients.is_empty() {
+                (none_found(view, asked, &pages))
             } @else {
                 (table(&found.clients))
-                (ui::pager(&counted(found.clients.len(), "client"), &pages))
+                (ui::pager(&shown(&found), &pages))
             }
         }
     })
 }
 
-/// The text in each field, one list for each.
+/// How many clients a page shows, and whether it ends early.
+fn shown(found: &ClientsFound) -> String {
+    let clients = counted(found.clients.len(), "client");
+    if found.next.is_some() && found.clients.len() < PAGE {
+        format!("{clients} so far")
+    } else {
+        clients
+    }
+}
+
+/// Why a page has no client.
+fn none_found(view: &View, asked: &Asked, pages: &Pages) -> Markup {
+    match &pages.next {
+        Some(next) => ui::none_among(&examined(asked, pages.first.is_some()), next),
+        None if pages.first.is_some() => ui::empty("No other client matches", "These were the last clients."),
+        None if !view.given.is_empty() => ui::empty(
+            "No client matches",
+            "Remove a filter, or search in another field.",
+        ),
+        None => ui::empty(
+            "No clients yet",
+            "An event client.added of a partner space adds the first. README.md shows how to send one.",
+        ),
+    }
+}
+
+/// The clients that a page has examined.
+fn examined(asked: &Asked, is_later: bool) -> String {
+    let which = if is_later { "next" } else { "first" };
+    match asked.among {
+        Some(_) => format!("the {which} clients of your partners"),
+        None => format!("the {which} {}", counted(WALK, "client")),
+    }
+}
+
+/// The clients of a search for a part of a name whose names begin with it: an index has them, wherever their partners are.
+async fn named(
+    engine: &Engine,
+    request: &SearchRequest,
+    among: Option<&BTreeSet<String>>,
+    limit: usize,
+) -> Result<ClientsFound, StoreError> {
+    if request.name.is_none() || request.account.is_some() {
+        return Ok(ClientsFound::default());
+    }
+    let mut request = request.clone();
+    request.name_prefix = request.name.take();
+    search(engine, &request, among, None, limit).await
+}
+
+/// The clients that are not among others.
+fn without(clients: Vec<ClientView>, others: &[ClientView]) -> Vec<ClientView> {
+    let is_other = |client: &ClientView| {
+        let mut others = others.iter();
+        others.any(|other| (&other.partner, &other.client) == (&client.partner, &client.client))
+    };
+    clients.into_iter().filter(|client| !is_other(client)).collect()
+}
+
+/// The text in each field, one list for each. Names that begin with it come before those that have it elsewhere.
 async fn every_field(view: &View, asked: &Asked) -> Result<Markup, PageError> {
     let mut lists = Vec::new();
     for (by, title) in BY {
         let Some(request) = asked.by(by) else { continue };
         let among = asked.among.clone();
-        let found = view
-            .run(|engine| async move { search(&engine, &request, among.as_deref(), None, FEW).await })
+        let (mut found, beginning) = view
+            .run(|engine| async move {
+                let among = among.as_deref();
+                let beginning = named(&engine, &request, among, FEW).await?;
+                Ok((search(&engine, &request, among, None, FEW).await?, beginning))
+            })
             .await?;
-        if !found.clients.is_empty() {
-            lists.push((by, title, found));
+        let mut clients = beginning.clients;
+        clients.extend(without(found.clients, &clients));
+        let is_cut = clients.len() > FEW || beginning.next.is_some();
+        clients.truncate(FEW);
+        found.clients = clients;
+        if !found.clients.is_empty() || found.next.is_some() {
+            lists.push((by, title, found, is_cut));
         }
     }
     Ok(html! {
@@ -230,11 +304,19 @@ async fn every_field(view: &View, asked: &Asked) -> Result<Markup, PageError> {
                 "Tenure searched for a part of a name, the beginning of a client id, a whole partner id, and a whole account id."
             )) }
         }
-        @for (by, title, found) in &lists {
+        @for (by, title, found, is_cut) in &lists {
             @let all = view.with(&[("by", Some(by))]);
+            @let next = found.next.as_ref().map(ToString::to_string);
             (ui::table_card(&format!("By {}", title.to_lowercase()), &html! {
-                @if found.next.is_some() { a href=(all) { "All" } } @else { (counted(found.clients.len(), "client")) }
-            }, &table(&found.clients)))
+                @if found.clients.is_empty() {} @else if next.is_some() || *is_cut { a href=(all) { "All" } } @else { (counted(found.clients.len(), "client")) }
+            }, &html! {
+                @match &next {
+                    Some(next) if found.clients.is_empty() => {
+                        (ui::none_among(&examined(asked, false), &view.with(&[("by", Some(by)), ("after", Some(next))])))
+                    },
+                    _ => { (table(&found.clients)) },
+                }
+            }))
         }
     })
 }

@@ -11,7 +11,7 @@ use super::charts::{self, Bars, Series};
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Pages, Tone, counted, number};
+use super::ui::{self, Part, Tone, counted, number};
 use super::view::View;
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Timer};
@@ -23,7 +23,9 @@ use crate::store::StoreError;
 const FORECAST_TIME: Duration = Duration::from_millis(40);
 /// Clients that a page lists.
 const LISTED: usize = 50;
-/// The most clients on the pages before.
+/// Partners that a page lists.
+const LISTED_PARTNERS: usize = 20;
+/// The most clients or partners on the pages before.
 const MOST_FROM: usize = 1_000_000;
 const BATCH: u32 = 200;
 
@@ -108,6 +110,8 @@ struct Asked {
     day: Option<NaiveDate>,
     /// The number of clients on the pages before.
     from: usize,
+    /// The number of partners on the pages before.
+    partners_from: usize,
 }
 
 impl Asked {
@@ -120,6 +124,7 @@ impl Asked {
         let after = subject(view, "after")?;
         let upto = subject(view, "upto")?;
         let from = view.params.number("from", 0, MOST_FROM)?.unwrap_or(0);
+        let partners_from = view.params.number("partners_from", 0, MOST_FROM)?.unwrap_or(0);
         let day = view.params.text("day")?.map(|day| day.parse::<NaiveDate>());
         let day = day
             .transpose()
@@ -131,6 +136,7 @@ impl Asked {
             upto,
             day,
             from,
+            partners_from,
         })
     }
 }
@@ -185,7 +191,7 @@ fn content(view: &View, asked: &Asked, found: &Forecasted) -> Markup {
             (ui::card("By day", &chart(view.now, asked.days, &found.days)))
             (calendar(&links, asked.days, &found.days))
             div.grid {
-                div.third { (partners_card(&links, &found.partners)) }
+                div.third { (partners_card(&links, &found.partners, asked)) }
                 div.two-thirds { (clients_card(&links, &listed, asked)) }
             }
         }
@@ -213,9 +219,13 @@ struct Links<'v> {
 }
 
 impl Links<'_> {
-    /// This page with other parameters, from the first client that it lists.
+    /// This page with other parameters, from the first client and the first partner that it lists.
     fn to(&self, changes: &[(&str, Option<&str>)]) -> String {
-        let mut all = vec![("from", None)];
+        let is_paged = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+        let paged = ["from", "partners_from"]
+            .into_iter()
+            .filter(|name| !is_paged(name));
+        let mut all: Vec<(&str, Option<&str>)> = paged.map(|name| (name, None)).collect();
         if !changes.iter().any(|(name, _)| *name == "upto") {
             all.push(("upto", self.upto));
         }
@@ -421,16 +431,18 @@ fn calendar(links: &Links<'_>, reach: i64, days: &[ForecastDay]) -> Markup {
     )
 }
 
-fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>) -> Markup {
+fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>, asked: &Asked) -> Markup {
     let mut sorted: Vec<_> = partners.iter().collect();
     sorted.sort_by_key(|(_, (clients, _))| std::cmp::Reverse(*clients));
+    let part = Part::of(&sorted, asked.partners_from, LISTED_PARTNERS);
+    let pages = part.pages(|from| links.to(&[("from", links.view.value("from")), ("partners_from", from)]));
     ui::table_card(
         "By partner",
         &html! { (counted(partners.len(), "partner")) },
         &html! {
             div.scroll tabindex="0" { table {
                 thead { tr { th { "Partner" } th.num { "Clients" } th.num { "Expiries" } } }
-                tbody { @for (partner, (clients, expiries)) in sorted.into_iter().take(20) {
+                tbody { @for (partner, (clients, expiries)) in part.rows {
                     tr {
                         th scope="row" { a.id href=(links.to(&[("partner", Some(partner)), ("after", None), ("upto", None)])) { (ui::breakable(partner)) } }
                         td.num { (number(*clients)) }
@@ -438,20 +450,20 @@ fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>) -> 
                     }
                 } }
             } }
+            (part.pager("partner", &pages))
         },
     )
 }
 
 fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -> Markup {
     let day = asked.day;
-    let page = clients.get(asked.from..).unwrap_or_default();
-    let page = &page[..page.len().min(LISTED)];
-    let (first, last) = (asked.from + 1, asked.from + page.len());
-    let next = last.to_string();
-    let pages = Pages {
-        first: (asked.from > 0).then(|| links.to(&[])),
-        next: (last < clients.len() && !page.is_empty()).then(|| links.to(&[("from", Some(&next))])),
-    };
+    let part = Part::of(clients, asked.from, LISTED);
+    let pages = part.pages(|from| {
+        links.to(&[
+            ("from", from),
+            ("partners_from", links.view.value("partners_from")),
+        ])
+    });
     let heading = day.map_or("By client".to_owned(), |day| {
         format!("On {}", day.format("%-d %b %Y"))
     });
@@ -462,15 +474,15 @@ fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -
         &html! {
             div.scroll { table.rows {
                 thead { tr { th { "Client" } th { "Changes to come" } } }
-                tbody { @for client in page {
+                tbody { @for client in part.rows {
                     tr data-row {
                         th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
                         td { (to_come(links.view.now, client, day)) }
                     }
                 } }
             } }
-            @if page.is_empty() { (ui::empty("No client changes on this day", "Choose another day, or all days.")) }
-            @if pages.are_several() { (ui::pager(&format!("{} to {} of {}", number(first), number(last), counted(clients.len(), "client")), &pages)) }
+            @if part.rows.is_empty() { (ui::empty("No client changes on this day", "Choose another day, or all days.")) }
+            (part.pager("client", &pages))
         },
     )
 }

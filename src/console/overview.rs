@@ -15,6 +15,8 @@ use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, w
 use super::view::View;
 use crate::engine::{self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, WorkerStatus, tone_of};
 
+/// The first rows of a list that a card shows.
+const FIRST: usize = 6;
 /// How long expiries are reused.
 const EXPIRIES_FRESH_FOR: Duration = Duration::from_mins(5);
 
@@ -314,7 +316,7 @@ fn listed(names: &[impl AsRef<str>]) -> Markup {
     }
 }
 
-/// The low watermark, when each expected source was last heard, and the lag and the depth of each lane.
+/// The low watermark, when each expected source was last heard, and the watermark, the lag and the depth of each lane.
 fn flow_card(summary: &Summary) -> Markup {
     let none = summary.sources.is_empty() && summary.lanes.is_empty();
     ui::table_card(
@@ -335,7 +337,7 @@ fn flow_card(summary: &Summary) -> Markup {
                     dt.id { (ui::breakable(&lane.lane)) }
                     dd {
                         @match lane.watermark {
-                            Some(at) => { (ui::duration(summary.now - at)) " behind" },
+                            Some(at) => { (ui::moment(at)) ", " (ui::duration(summary.now - at)) " behind" },
                             None => { span.muted { "no heartbeat yet" } },
                         }
                         @if let Some(depth) = summary.depths.get(&lane.lane) { ", " (counted(depth.messages, "message")) " waiting" }
@@ -344,6 +346,12 @@ fn flow_card(summary: &Summary) -> Markup {
             } } }
         },
     )
+}
+
+/// Links to the rows that a card leaves out.
+fn others(rows: usize, url: &str) -> Markup {
+    let left_out = rows.saturating_sub(FIRST);
+    html! { @if left_out > 0 { nav.pager aria-label="Others" { a href=(url) { "and " (number(left_out)) " more" } } } }
 }
 
 fn dead_letters_card(summary: &Summary) -> Markup {
@@ -357,13 +365,14 @@ fn dead_letters_card(summary: &Summary) -> Markup {
             } @else {
                 div.scroll tabindex="0" { table {
                     thead { tr { th { "Reason" } th.num { "Number" } } }
-                    tbody { @for group in groups.groups.iter().take(6) {
+                    tbody { @for group in groups.groups.iter().take(FIRST) {
                         tr data-row {
                             td.wrap { a href=(super::dead_letters::group_url(&group.key)) { (ui::coded(&group.key.reason)) } " " span.muted { (group.key.source_name()) ", " (group.key.origin) } }
                             td.num { (number(group.count)) }
                         }
                     } }
                 } }
+                (others(groups.groups.len(), "/dead-letters"))
             }
         },
     )
@@ -379,13 +388,14 @@ fn refusals_card(counted: &RefusalCounts) -> Markup {
             } @else {
                 div.scroll tabindex="0" { table {
                     thead { tr { th { "Code" } th.num { "Number" } } }
-                    tbody { @for count in counted.codes.iter().take(6) {
+                    tbody { @for count in counted.codes.iter().take(FIRST) {
                         tr data-row {
                             td.wrap { a href={ "/refusals?code=" (count.code) } { (words(count.code)) } " " span.muted { (count.reason) } }
                             td.num { (number(count.events)) @if !counted.complete { "+" } }
                         }
                     } }
                 } }
+                (others(counted.codes.len(), "/refusals"))
             }
         },
     )

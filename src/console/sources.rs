@@ -8,10 +8,10 @@ use super::error::PageError;
 use super::health::Summary;
 use super::layout::{Frame, Section};
 use super::story::readable;
-use super::ui::{self, Tone, chip_of, number, sentence, title, words};
+use super::ui::{self, Tone, chip_of, counted, number, sentence, title, words};
 use super::view::View;
 use crate::domain::{Cause, Corrector};
-use crate::engine::{JournalLine, SourceStatus, interval};
+use crate::engine::{BusySource, JournalLine, SourceStatus, interval};
 
 /// Changes among which corrections are looked for.
 const EXAMINED: u32 = 1_000;
@@ -28,6 +28,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
         .await?;
     let content = html! {
         (sources(&summary))
+        (other_sources(&view, &summary))
         (lanes(&summary))
         div.grid {
             div.half { (low_watermark_card(&summary)) (outbox(&view, &summary)) }
@@ -52,7 +53,7 @@ fn sources(summary: &Summary) -> Markup {
         &html! {},
         &html! {
             @if summary.sources.is_empty() {
-                (ui::empty("No source is expected", "Name the apps that send events regularly in the section [sources] of the settings: timers then wait while one is silent."))
+                (ui::empty("No source is expected", "List the apps that send events regularly in the section `[sources]` of the settings, each with the time within which an event is expected, such as `\"/account-app\" = \"6h\"`. Timers then wait while one is silent."))
             } @else {
                 div.scroll { table.rows {
                     thead { tr { th { "Source" } th { "State" } th { "Last heard" } th.num { "Events per hour" } th { "Expected every" } } }
@@ -69,6 +70,47 @@ fn sources(summary: &Summary) -> Markup {
             }
         },
     )
+}
+
+/// The sources that send most events besides the expected ones.
+fn other_sources(view: &View, summary: &Summary) -> Markup {
+    let (busiest, rest) = view.engine.busiest_sources();
+    let is_expected = |source: &str| summary.sources.iter().any(|expected| expected.source == source);
+    let others: Vec<&BusySource> = busiest
+        .iter()
+        .filter(|source| !is_expected(&source.source))
+        .collect();
+    ui::table_card(
+        "Other sources",
+        &html! { span.muted { "the busiest since this worker started" } },
+        &html! {
+            @if others.is_empty() {
+                (ui::empty("No other source has sent an event", "Every source from which this worker receives an event appears here."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr { th { "Source" } th { "Last heard" } th.num { "Events" } th.num { "Events per hour" } } }
+                    tbody { @for source in &others {
+                        tr data-row {
+                            th scope="row" data-label="Source" { span.id { (ui::breakable(&source.source)) } }
+                            td data-label="Last heard" { (last_heard(view, source)) }
+                            td.num data-label="Events" { (number(source.events)) }
+                            td.num data-label="Events per hour" { @match source.events_per_hour { Some(rate) => { (number(rate)) }, None => { span.muted { "–" } } } }
+                        }
+                    } }
+                } }
+                @if rest > 0 { p.pad.muted { (counted(rest, "event")) " of sources that send less." } }
+            }
+        },
+    )
+}
+
+fn last_heard(view: &View, source: &BusySource) -> Markup {
+    html! {
+        @match source.heard_ago.and_then(|ago| view.now.checked_sub_signed(ago)) {
+            Some(at) => { (ui::moment_and_ago(view.now, at)) },
+            None => { span.muted { "–" } },
+        }
+    }
 }
 
 fn lanes(summary: &Summary) -> Markup {
@@ -182,7 +224,7 @@ fn checks(summary: &Summary) -> Markup {
 }
 
 /// The changes that subscribers received last.
-fn latest(view: &View, lines: &[JournalLine]) -> Markup {
+fn latest(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
     ui::table_card(
         "Latest changes",
         &html! { span.muted { "as subscribers receive them, newest first" } },
@@ -197,8 +239,12 @@ fn latest(view: &View, lines: &[JournalLine]) -> Markup {
 }
 
 /// The corrections among the last changes.
-fn corrections(view: &View, lines: &[JournalLine]) -> Markup {
-    let corrections: Vec<&JournalLine> = lines.iter().filter(|line| line.correction).take(LISTED).collect();
+fn corrections(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
+    let corrections: Vec<_> = lines
+        .iter()
+        .filter(|(line, _)| line.correction)
+        .take(LISTED)
+        .collect();
     let among = ui::counted(lines.len(), "change");
     ui::table_card(
         "Latest corrections",
@@ -215,18 +261,18 @@ fn corrections(view: &View, lines: &[JournalLine]) -> Markup {
 
 fn changes<'l>(
     view: &View,
-    lines: impl Iterator<Item = &'l JournalLine>,
+    lines: impl Iterator<Item = &'l (JournalLine, bool)>,
     reason: &str,
     why: impl Fn(&JournalLine) -> Markup,
 ) -> Markup {
     html! {
         div.scroll { table.rows {
             thead { tr { th { "Recorded" } th { "Client" } th { "Change" } th { "From" } th { "To" } th { (reason) } } }
-            tbody { @for line in lines {
+            tbody { @for (line, is_published) in lines {
                 tr data-row {
                     td data-label="Recorded" { @match DateTime::parse_from_rfc3339(&line.recorded) { Ok(at) => { (ui::moment_and_ago(view.now, at.to_utc())) }, Err(_) => { (line.recorded) } } }
                     th scope="row" data-label="Client" { (ui::client_link(&line.subject)) }
-                    td data-label="Change" { code { (line.kind) } @if let Some(id) = &line.id { " " span.id { (ui::breakable(id)) } } @if line.correction { " " (chip_of(Tone::Neutral, "correction")) } }
+                    td data-label="Change" { code { (line.kind) } @if let Some(id) = &line.id { " " span.id { (ui::breakable(id)) } } @if line.correction { " " (chip_of(Tone::Neutral, "correction")) } @if !*is_published && view.console.is_relayed { " " (chip_of(Tone::Attention, "not published yet")) } }
                     td data-label="From" { (line.from.as_deref().map(readable).unwrap_or_default()) }
                     td data-label="To" { (line.to.as_deref().map(readable).unwrap_or_default()) }
                     td data-label=(reason) { (why(line)) }

@@ -11,12 +11,10 @@ use super::view::View;
 use crate::domain::Sweep;
 use crate::engine::{JournalLine, SweepState};
 use crate::http::{ApiError, RawPath, number_in_path, place, read_place};
-use crate::store::{AuditFilter, AuditRecord, Halt, HaltKind, SweepRun};
+use crate::store::{AuditRecord, Halt, HaltKind, SweepRun};
 
 const RUNS: u32 = 30;
 const CHANGES: u32 = 100;
-/// Entries of the audit log in which the pauses of sweeps are looked up.
-const PAUSES: u32 = 50;
 
 /// What a sweep does, in a sentence.
 #[must_use]
@@ -41,15 +39,10 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         .run(move |engine| async move {
             let states = engine.sweep_states(&console.schedules).await?;
             let runs = engine.store().runs_before(sweep, before, RUNS + 1).await?;
-            let pauses = if states.iter().any(|state| !state.halts.is_empty()) {
-                let filter = AuditFilter {
-                    action: Some("sweep.pause".to_owned()),
-                    ..AuditFilter::default()
-                };
-                engine.audit_log(&filter, i64::MAX, PAUSES).await?
-            } else {
-                Vec::new()
-            };
+            let mut pauses = Vec::new();
+            for state in states.iter().filter(|state| !state.halts.is_empty()) {
+                pauses.extend(engine.last_sweep_pause(state.sweep).await?);
+            }
             Ok((states, runs, pauses))
         })
         .await?;
@@ -58,7 +51,10 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         div.grid { @for state in &states { div.half { (card(&view, state, &pauses)) } } }
         (ui::table_card("Runs", &only(&view, sweep), &html! {
             @if runs.is_empty() {
-                (ui::empty("No run yet", "A sweep runs on its schedule, and when somebody runs it."))
+                @match sweep {
+                    Some(sweep) => { (ui::nothing_matches(&format!("No run of {}", title(sweep.as_str())), "/sweeps")) },
+                    None => { (ui::empty("No run yet", "A sweep runs on its schedule, and when somebody runs it.")) },
+                }
             } @else {
                 (runs_table(&view, &runs))
                 (ui::pager(&counted(runs.len(), "run"), &pages))

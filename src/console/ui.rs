@@ -181,7 +181,72 @@ pub fn table_card(heading: &str, end: &Markup, content: &Markup) -> Markup {
 
 /// Why a list is empty, and what to do.
 pub fn empty(what: &str, then: &str) -> Markup {
-    html! { div.empty { b { (what) } (coded(then)) } }
+    empty_then(what, &coded(then))
+}
+
+/// As [`empty`], with links.
+pub fn empty_then(what: &str, then: &Markup) -> Markup {
+    html! { div.empty { b { (what) } (then) } }
+}
+
+/// A list of which the filter leaves nothing. `all`: the list without the filter.
+pub fn nothing_matches(what: &str, all: &str) -> Markup {
+    empty_then(
+        what,
+        &html! { a href=(all) { "Clear the filter" } " to see all." },
+    )
+}
+
+/// A page without rows, after which others may follow at `next`. `examined` says which rows it examined.
+pub fn none_among(examined: &str, next: &str) -> Markup {
+    empty_then(
+        &format!("None among {examined}"),
+        &html! { a rel="next" href=(next) { "Continue" } " to look further." },
+    )
+}
+
+/// Some of all rows that are at hand.
+pub struct Part<'r, T> {
+    pub rows: &'r [T],
+    /// The number of rows before them.
+    from: usize,
+    /// The number of all rows.
+    of: usize,
+}
+
+impl<'r, T> Part<'r, T> {
+    /// At most `most` rows after the first `from`.
+    #[must_use]
+    pub fn of(all: &'r [T], from: usize, most: usize) -> Self {
+        let rows = all.get(from..).unwrap_or_default();
+        Self {
+            rows: &rows[..rows.len().min(most)],
+            from,
+            of: all.len(),
+        }
+    }
+
+    /// The links of its page. `to`: the same page after so many rows, or from the first one on.
+    pub fn pages(&self, to: impl Fn(Option<&str>) -> String) -> Pages {
+        let next = self.from + self.rows.len();
+        let has_next = next < self.of && !self.rows.is_empty();
+        Pages {
+            first: (self.from > 0).then(|| to(None)),
+            next: has_next.then(|| to(Some(&next.to_string()))),
+        }
+    }
+
+    /// Says which rows these are, with links to the others. Nothing if these are all.
+    pub fn pager(&self, noun: &str, pages: &Pages) -> Markup {
+        let (first, last) = (self.from + 1, self.from + self.rows.len());
+        let shown = format!(
+            "{} to {} of {}",
+            number(first),
+            number(last),
+            counted(self.of, noun)
+        );
+        html! { @if pages.are_several() { (pager(&shown, pages)) } }
+    }
 }
 
 /// The links of one page of a list. Without any, there is one page only.
@@ -268,6 +333,34 @@ mod tests {
             breakable("<a>/b").into_string(),
             "<span class=\"whole\">&lt;a&gt;/b</span>"
         );
+    }
+
+    #[test]
+    fn a_part_of_the_rows_says_which_they_are_and_links_to_the_others() {
+        let all: Vec<usize> = (0..45).collect();
+        let to = |from: Option<&str>| format!("/from/{}", from.unwrap_or("first"));
+        for (from, rows, first, next, text) in [
+            (0, 20, None, Some("/from/20"), "1 to 20 of 45\u{a0}clients"),
+            (
+                20,
+                20,
+                Some("/from/first"),
+                Some("/from/40"),
+                "21 to 40 of 45\u{a0}clients",
+            ),
+            (40, 5, Some("/from/first"), None, "41 to 45 of 45\u{a0}clients"),
+        ] {
+            let part = Part::of(&all, from, 20);
+            let pages = part.pages(to);
+            assert_eq!(part.rows.len(), rows);
+            assert_eq!((pages.first.as_deref(), pages.next.as_deref()), (first, next));
+            let pager = part.pager("client", &pages).into_string();
+            assert!(pager.contains(text), "{pager}");
+        }
+        let whole = Part::of(&all[..20], 0, 20);
+        assert_eq!(whole.pager("client", &whole.pages(to)).into_string(), "");
+        let beyond = Part::of(&all, 60, 20);
+        assert!(beyond.rows.is_empty() && beyond.pages(to).next.is_none());
     }
 
     #[test]

@@ -9,18 +9,28 @@ use super::layout::{Frame, Section};
 use super::ui::{self, Tone, chip_of};
 use super::view::View;
 use crate::engine::EndpointView;
-use crate::store::{EndpointOrigin, EndpointStatus};
+use crate::store::{AuditRecord, EndpointOrigin, EndpointStatus};
 
 /// Lists the endpoints.
 pub async fn list(view: View) -> Result<Response, PageError> {
-    let endpoints = view.run(|engine| async move { engine.endpoints().await }).await?;
+    let (endpoints, pauses) = view
+        .run(|engine| async move {
+            let endpoints = engine.endpoints().await?;
+            let mut pauses = Vec::new();
+            let is_paused = |endpoint: &&EndpointView| endpoint.status == EndpointStatus::Paused;
+            for endpoint in endpoints.iter().filter(is_paused) {
+                pauses.extend(engine.last_endpoint_pause(&endpoint.name).await?);
+            }
+            Ok((endpoints, pauses))
+        })
+        .await?;
     let content = html! {
         @if endpoints.is_empty() {
             section.card.flush {
                 (ui::empty("No endpoints", "`tenure webhook add NAME URL` adds an endpoint, and so does the section [webhooks.endpoints] of the settings."))
             }
         }
-        div.grid { @for endpoint in &endpoints { div.half { (card(&view, endpoint)) } } }
+        div.grid { @for endpoint in &endpoints { div.half { (card(&view, endpoint, &pauses)) } } }
     };
     let frame = Frame {
         title: "Webhooks",
@@ -31,11 +41,17 @@ pub async fn list(view: View) -> Result<Response, PageError> {
     Ok(view.page(frame, &content))
 }
 
-fn card(view: &View, endpoint: &EndpointView) -> Markup {
+fn card(view: &View, endpoint: &EndpointView, pauses: &[AuditRecord]) -> Markup {
     let when = |at| ui::moment_and_ago(view.now, at);
+    let is_of = |record: &&AuditRecord| record.entry.target.as_deref() == Some(&endpoint.name);
+    let pause = pauses.iter().find(is_of).map(|record| &record.entry);
     html! {
         section.card id=(endpoint.name) {
             header { h2 { (endpoint.name) } (state(endpoint)) }
+            @if let Some(pause) = pause { (ui::note(Tone::Attention, &html! {
+                p { b { "Paused" } " " (when(pause.at)) " by " b { (pause.who) } ". " a href="/audit?action=webhook" { "Audit log" } }
+                @if let Some(why) = &pause.reason { p { (ui::prose(why)) } }
+            })) }
             @if let Some(why) = &endpoint.why { (ui::note(Tone::Bad, &html! { p { b { "Disabled: " } (ui::prose(why)) } })) }
             @if let Some(since) = endpoint.failing_since { (ui::note(Tone::Attention, &html! { p { b { "Failing since " } (when(since)) } })) }
             dl {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Tone, counted, number};
+use super::ui::{self, Part, Tone, counted, number};
 use super::view::View;
 use crate::config::{changed_policy, policy_settings};
 use crate::domain::Policy;
@@ -18,10 +18,25 @@ use crate::engine::{ClientWhatIf, PartnerWhatIf, Total, WhatIfRequest, WhatIfTot
 const WHAT_IF_TIME: Duration = Duration::from_secs(2);
 /// Clients that a page lists.
 const LISTED: usize = 100;
+/// Partners that a page lists.
+const LISTED_PARTNERS: usize = 50;
+/// The most clients or partners on the pages before.
+const MOST_FROM: usize = 1_000_000;
+
+/// The number of rows on the pages before.
+#[derive(Clone, Copy)]
+struct Place {
+    clients: usize,
+    partners: usize,
+}
 
 /// Another policy, compared with the recorded ones.
 pub async fn show(mut view: View) -> Result<Response, PageError> {
     let partner = view.params.partner()?;
+    let place = Place {
+        clients: view.params.number("clients_from", 0, MOST_FROM)?.unwrap_or(0),
+        partners: view.params.number("partners_from", 0, MOST_FROM)?.unwrap_or(0),
+    };
     let latest = view
         .run(|engine| async move { engine.latest_policy().await })
         .await?;
@@ -40,7 +55,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         (form(&view, &settings, partner.as_deref()))
         @match (&outcome, &result) {
             (Err(error), _) => { (ui::note(Tone::Bad, &html! { p { b { "This is not a policy. " } (error) } })) },
-            (_, Some(result)) => { (result_cards(&view, &changes, result)) },
+            (_, Some(result)) => { (result_cards(&view, &changes, result, place)) },
             _ => { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to apply the policy.")) } },
         }
     };
@@ -124,7 +139,7 @@ fn total(total: &Total) -> Markup {
     html! { @if total.clients == 0 { span.muted { "nobody" } } @else { (counted(total.clients, "client")) ", " (counted(total.days, "day")) } }
 }
 
-fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup {
+fn result_cards(view: &View, changes: &[String], compared: &Compared, place: Place) -> Markup {
     let totals = &compared.totals;
     html! {
         @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares all of them." } })) }
@@ -141,32 +156,68 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared) -> Markup 
             p.muted { "From 365 days ago to 90 days ahead. A day counts if any part of it does." }
             (super::actions::adopt_form(view, changes))
         }))
-        (ui::table_card("By partner", &html! {}, &html! { div.scroll { table.rows {
-            thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
-            tbody { @for partner in compared.partners.iter().filter(|partner| partner.totals.differ > 0).take(50) {
-                tr {
-                    th scope="row" data-label="Partner" { span.id { (ui::breakable(&partner.partner)) } }
-                    td.num data-label="Differ" { (number(partner.totals.differ)) }
-                    td data-label="Access lost" { (total(&partner.totals.access.lost)) }
-                    td data-label="Access gained" { (total(&partner.totals.access.gained)) }
-                    td data-label="Billing lost" { (total(&partner.totals.billing.lost)) }
-                    td data-label="Billing gained" { (total(&partner.totals.billing.gained)) }
-                }
-            } }
-        } } }))
-        (ui::table_card("By client", &html! { (counted(compared.clients.len(), "client")) }, &html! { div.scroll { table.rows {
-            thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th.num { "Changes" } } }
-            tbody { @for client in compared.clients.iter().take(LISTED) {
-                tr data-row {
-                    th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
-                    td data-label="Access lost" { (intervals(client.access.lost.as_slice())) }
-                    td data-label="Access gained" { (intervals(client.access.gained.as_slice())) }
-                    td.num data-label="Billing days" { (ui::signed(i64::try_from(client.billing.gained_days).unwrap_or(0) - i64::try_from(client.billing.lost_days).unwrap_or(0))) }
-                    td.num data-label="Changes" { "+" (number(client.added.len())) " −" (number(client.dropped.len())) }
-                }
-            } }
-        } } }))
+        (partners_card(view, compared, place.partners))
+        (clients_card(view, compared, place.clients))
     }
+}
+
+fn partners_card(view: &View, compared: &Compared, from: usize) -> Markup {
+    let partners = compared.partners.iter();
+    let differing: Vec<_> = partners.filter(|partner| partner.totals.differ > 0).collect();
+    let part = Part::of(&differing, from, LISTED_PARTNERS);
+    let pages = part.pages(|from| view.with(&[("partners_from", from)]));
+    ui::table_card(
+        "By partner",
+        &html! { (counted(differing.len(), "partner")) },
+        &html! {
+            @if part.rows.is_empty() {
+                (ui::empty("No partner has a client that would differ", "Under this policy, the compared clients have the same access and the same days."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
+                    tbody { @for partner in part.rows {
+                        tr {
+                            th scope="row" data-label="Partner" { span.id { (ui::breakable(&partner.partner)) } }
+                            td.num data-label="Differ" { (number(partner.totals.differ)) }
+                            td data-label="Access lost" { (total(&partner.totals.access.lost)) }
+                            td data-label="Access gained" { (total(&partner.totals.access.gained)) }
+                            td data-label="Billing lost" { (total(&partner.totals.billing.lost)) }
+                            td data-label="Billing gained" { (total(&partner.totals.billing.gained)) }
+                        }
+                    } }
+                } }
+            }
+            (part.pager("partner", &pages))
+        },
+    )
+}
+
+fn clients_card(view: &View, compared: &Compared, from: usize) -> Markup {
+    let part = Part::of(&compared.clients, from, LISTED);
+    let pages = part.pages(|from| view.with(&[("clients_from", from)]));
+    ui::table_card(
+        "By client",
+        &html! { (counted(compared.clients.len(), "client")) },
+        &html! {
+            @if part.rows.is_empty() {
+                (ui::empty("No client would differ", "Change another value, or compare the clients of all partners."))
+            } @else {
+                div.scroll { table.rows {
+                    thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th.num { "Changes" } } }
+                    tbody { @for client in part.rows {
+                        tr data-row {
+                            th scope="row" data-label="Client" { (ui::client_link(&client.client)) }
+                            td data-label="Access lost" { (intervals(client.access.lost.as_slice())) }
+                            td data-label="Access gained" { (intervals(client.access.gained.as_slice())) }
+                            td.num data-label="Billing days" { (ui::signed(i64::try_from(client.billing.gained_days).unwrap_or(0) - i64::try_from(client.billing.lost_days).unwrap_or(0))) }
+                            td.num data-label="Changes" { "+" (number(client.added.len())) " −" (number(client.dropped.len())) }
+                        }
+                    } }
+                } }
+            }
+            (part.pager("client", &pages))
+        },
+    )
 }
 
 fn intervals(intervals: &[crate::domain::intervals::Interval]) -> Markup {

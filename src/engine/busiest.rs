@@ -1,9 +1,11 @@
 //! Counts events by source, for the sources that send most of them. A sender may make up sources, and each would be a time series,
-//! so only the busiest have a count of their own.
+//! so only the busiest have a count of their own. The console lists them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use crate::domain::id::clip;
 
@@ -36,6 +38,35 @@ struct Count {
     total: u64,
     /// In this period.
     recent: u64,
+    /// When counting began, by [`crate::clock::Clock::elapsed`].
+    first: Duration,
+    /// When the last event was counted.
+    last: Option<Duration>,
+}
+
+/// One of the sources from which most events arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusySource {
+    pub source: Arc<str>,
+    /// Its events that this worker has counted.
+    pub events: u64,
+    /// The mean since counting began. None: that was less than an hour ago.
+    pub events_per_hour: Option<u64>,
+    /// How long ago its last event arrived. None: none has arrived since counting began.
+    pub heard_ago: Option<TimeDelta>,
+}
+
+impl BusySource {
+    fn of(source: &Arc<str>, count: &Count, elapsed: Duration) -> Self {
+        let ago = |at: Duration| TimeDelta::from_std(elapsed.saturating_sub(at)).unwrap_or(TimeDelta::MAX);
+        let minutes = u64::try_from(ago(count.first).num_minutes()).unwrap_or_default();
+        Self {
+            source: source.clone(),
+            events: count.total,
+            events_per_hour: (minutes >= 60).then(|| count.total.saturating_mul(60) / minutes),
+            heard_ago: count.last.map(ago),
+        }
+    }
 }
 
 impl BusiestSources {
@@ -43,12 +74,23 @@ impl BusiestSources {
     pub fn add<'a>(&self, sources: impl Iterator<Item = &'a Arc<str>>, elapsed: Duration) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if elapsed.saturating_sub(counts.since) >= PERIOD {
-            counts.choose();
+            counts.choose(elapsed);
             counts.since = elapsed;
         }
         for source in sources {
-            counts.add(source);
+            counts.add(source, elapsed);
         }
+    }
+
+    /// The busiest sources, those with most events first, and the number of events of all others.
+    pub fn list(&self, elapsed: Duration) -> (Vec<BusySource>, u64) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = counts.named.iter();
+        let mut sources: Vec<_> = named
+            .map(|(source, count)| BusySource::of(source, count, elapsed))
+            .collect();
+        sources.sort_unstable_by(|a, b| b.events.cmp(&a.events).then_with(|| a.source.cmp(&b.source)));
+        (sources, counts.other)
     }
 
     /// The count of each of the busiest sources, by name, and that of all others. Names that look alike when they are
@@ -64,12 +106,19 @@ impl BusiestSources {
 }
 
 impl Counts {
-    fn add(&mut self, source: &Arc<str>) {
+    fn add(&mut self, source: &Arc<str>, elapsed: Duration) {
         if let Some(count) = self.named.get_mut(source) {
             count.total += 1;
             count.recent += 1;
+            count.last = Some(elapsed);
         } else if self.named.len() < NAMED {
-            self.named.insert(source.clone(), Count { total: 1, recent: 1 });
+            let count = Count {
+                total: 1,
+                recent: 1,
+                first: elapsed,
+                last: Some(elapsed),
+            };
+            self.named.insert(source.clone(), count);
         } else {
             self.other += 1;
             if let Some(count) = self.candidates.get_mut(source) {
@@ -81,7 +130,7 @@ impl Counts {
     }
 
     /// Gives the counts of the quietest sources to others that were busier in this period.
-    fn choose(&mut self) {
+    fn choose(&mut self, elapsed: Duration) {
         let mut candidates: Vec<(Arc<str>, u64)> = self.candidates.drain().collect();
         candidates.sort_unstable_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.cmp(b)));
         for (busier, events) in candidates {
@@ -98,6 +147,8 @@ impl Counts {
             let new = Count {
                 total: 0,
                 recent: events,
+                first: elapsed,
+                last: None,
             };
             self.named.insert(busier, new);
         }
@@ -136,6 +187,29 @@ mod tests {
         assert_eq!((counts["/new"], counts["/2"]), (3, 2));
         assert_eq!(counts[OTHER], 8, "the count of the others never falls");
         assert!(!counts.contains_key("/1") && !counts.contains_key("/rare"));
+    }
+
+    #[test]
+    fn sources_are_listed_with_their_rate_and_when_they_were_heard() {
+        let sources = BusiestSources::default();
+        add(&sources, "/b", 60, 0);
+        add(&sources, "/a", 60, 5);
+        add(&sources, "/c", 61, 30);
+        let (listed, other) = sources.list(Duration::from_mins(60));
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|one| (&*one.source, one.events, one.events_per_hour, one.heard_ago))
+            .collect();
+        let ago = |minutes| Some(TimeDelta::minutes(minutes));
+        assert_eq!(
+            listed,
+            [
+                ("/c", 61, None, ago(30)),
+                ("/a", 60, None, ago(55)),
+                ("/b", 60, Some(60), ago(60)),
+            ]
+        );
+        assert_eq!(other, 0);
     }
 
     #[test]

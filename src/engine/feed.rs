@@ -10,7 +10,7 @@ use super::read::present;
 use super::{Engine, JournalLine};
 use crate::domain::ClientKey;
 use crate::domain::view::ClientView;
-use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
+use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, Recorded, StoreError};
 use crate::wire;
 
 /// The number of lines of the journal that one call examines at most.
@@ -90,13 +90,19 @@ impl Engine {
         self.store.feed(after, filter, WALK, limit).await
     }
 
-    /// The last changes of the feed, at most `limit`, newest first.
+    /// The last changes of the feed, at most `limit`, newest first, each with whether the relay has published it.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn latest_changes(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+    pub async fn latest_changes(&self, limit: u32) -> Result<Vec<(JournalLine, bool)>, StoreError> {
         let lines = self.store.latest_lines(limit).await?;
-        Ok(lines.into_iter().map(JournalLine::from).collect())
+        let waiting = self.store.oldest_unpublished().await?;
+        let is_published = |line: &Recorded| waiting.is_none_or(|(first, _)| line.cursor < first);
+        let lines = lines.into_iter().map(|line| {
+            let is_published = is_published(&line);
+            (JournalLine::from(line), is_published)
+        });
+        Ok(lines.collect())
     }
 
     /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Engine, MinuteCounts};
+use super::{BusySource, Engine, MinuteCounts};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
@@ -295,6 +295,12 @@ impl Engine {
     #[must_use]
     pub fn events_by_source(&self) -> BTreeMap<String, u64> {
         self.busiest.counts()
+    }
+
+    /// The busiest sources since this worker started, those with most events first, and the number of events of all others.
+    #[must_use]
+    pub fn busiest_sources(&self) -> (Vec<BusySource>, u64) {
+        self.busiest.list(self.watch.elapsed())
     }
 
     /// Ingests events that repeat an earlier one of the batch. They are duplicates, unless that one became a dead letter.

@@ -3,17 +3,19 @@
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::{Fields, Question, ask, authority, done, field};
+use super::{Fields, NAMED, Question, ask, authority, done, field};
 use crate::console::error::PageError;
 use crate::console::layout::{Frame, Section};
-use crate::console::ui::{self, Tone, sentence};
+use crate::console::ui::{self, Tone, counted, sentence};
 use crate::console::view::View;
 use crate::domain::Month;
 use crate::domain::statement::Closer;
-use crate::engine::CloseRequest;
+use crate::engine::{CloseRequest, Engine};
 use crate::http::{ApiError, RawPath, month};
-use crate::store::ClosingStatus;
+use crate::store::{ClosingStatus, StoreError};
 
+/// Clients, and partners, that a question counts.
+const COUNTED: u32 = 10_000;
 /// Clients that one request closes at most, as over HTTP.
 const CLOSED_AT_A_TIME: u64 = 2_000;
 
@@ -22,9 +24,54 @@ pub fn close_form(view: &View, month: Month) -> Markup {
     html! { @if view.may_operate() { p.chips { a.button.primary href={ "/statements/" (month) "/close" } { "Close this month" } } } }
 }
 
+/// What a closing is about.
+struct Extent {
+    clients: usize,
+    partners: Vec<String>,
+}
+
+impl Extent {
+    /// Counts clients and partners up to [`COUNTED`], and one more if there are others.
+    async fn of(engine: &Engine) -> Result<Self, StoreError> {
+        let store = engine.store();
+        Ok(Self {
+            clients: store.keys(None, None, COUNTED + 1).await?.len(),
+            partners: store.partners(None, COUNTED + 1).await?,
+        })
+    }
+
+    /// `3 clients of 2 partners`.
+    fn words(&self) -> String {
+        format!(
+            "{} of {}",
+            at_least(self.clients, "client"),
+            at_least(self.partners.len(), "partner")
+        )
+    }
+
+    fn first_partners(&self) -> Vec<Markup> {
+        let first = self.partners.iter().take(NAMED);
+        first
+            .map(|partner| html! { span.id { (ui::breakable(partner)) } })
+            .collect()
+    }
+}
+
+/// A number that was counted up to [`COUNTED`].
+fn at_least(count: usize, noun: &str) -> String {
+    if count > COUNTED as usize {
+        format!("at least {}", counted(COUNTED, noun))
+    } else {
+        counted(count, noun)
+    }
+}
+
 /// Asks back before a month is closed.
 pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, PageError> {
     let month = month(path)?;
+    let extent = view
+        .run(|engine| async move { Extent::of(&engine).await })
+        .await?;
     let name = ui::month_name(month.start().date_naive());
     let back = format!("/statements/{month}");
     let is_confirmed = view.value("confirm").is_some();
@@ -34,11 +81,11 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
             title: format!("Close {name}"),
             section: Section::Statements,
             what: html! {
-                "The days of every client in " b { (name) } " are fixed, for all partners. That cannot be undone: late events become adjustments in a later month."
+                "The days of " b { (extent.words()) } " in " b { (name) } " are fixed. That cannot be undone: late events become adjustments in a later month."
                 @if is_confirmed { " Events of the month may still arrive, or no event happened by its end. Close it only if that is right." }
             },
-            names: Vec::new(),
-            count: 0,
+            names: extent.first_partners(),
+            count: extent.partners.len() as u64,
             action: format!("/statements/{month}/close"),
             hidden: if is_confirmed {
                 vec![("confirm", "true".into())]

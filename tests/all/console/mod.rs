@@ -18,6 +18,8 @@ mod outcomes;
 mod overview;
 mod pages;
 mod readers;
+mod reasons;
+mod searches;
 mod shift;
 pub mod site;
 mod stage;
