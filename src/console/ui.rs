@@ -354,8 +354,8 @@ mod tests {
             let pages = part.pages(to);
             assert_eq!(part.rows.len(), rows);
             assert_eq!((pages.first.as_deref(), pages.next.as_deref()), (first, next));
-            let pager = part.pager("client", &pages).into_string();
-            assert!(pager.contains(text), "{pager}");
+            let markup = part.pager("client", &pages).into_string();
+            assert!(markup.contains(text), "{markup}");
         }
         let whole = Part::of(&all[..20], 0, 20);
         assert_eq!(whole.pager("client", &whole.pages(to)).into_string(), "");

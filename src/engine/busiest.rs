@@ -195,7 +195,7 @@ mod tests {
         add(&sources, "/b", 60, 0);
         add(&sources, "/a", 60, 5);
         add(&sources, "/c", 61, 30);
-        let (listed, other) = sources.list(Duration::from_mins(60));
+        let (listed, other) = sources.list(Duration::from_hours(1));
         let listed: Vec<_> = listed
             .iter()
             .map(|one| (&*one.source, one.events, one.events_per_hour, one.heard_ago))

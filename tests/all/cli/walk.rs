@@ -233,8 +233,8 @@ fn what_last_nights_sweep_changed(demo: &Demo) {
     let changed = runs.iter().find(|run| run["changed"] != 0).expect("a run");
     for run in [&runs[0], changed] {
         let lines = demo.ask(&["sweep", "show", &run["id"].to_string()]);
-        let (shown, changes) = lines.split_first().expect("the run");
-        assert_eq!(shown, run);
+        let (run_shown, changes) = lines.split_first().expect("the run");
+        assert_eq!(run_shown, run);
         let api = demo.api(&format!("/v1/sweeps/runs/{}?limit=1000", run["id"]));
         assert_eq!(changes, list(&api, "changes"));
         assert_eq!(run["changes"], changes.len());

@@ -142,13 +142,13 @@ fn retention_that_fails_on_postgres_is_a_line_when_it_begins_and_one_when_it_end
     sql("alter table event_traces rename to event_traces_elsewhere");
     worker.wait_until("the begin", || said(begin) > 0);
     // Some more ticks fail.
-    let began = Instant::now();
-    worker.wait_until("more ticks", || began.elapsed() > Duration::from_secs(4));
+    let since_begin = Instant::now();
+    worker.wait_until("more ticks", || since_begin.elapsed() > Duration::from_secs(4));
     assert_eq!((said(begin), said(end)), (1, 0), "{}", worker.log());
     sql("alter table event_traces_elsewhere rename to event_traces");
     worker.wait_until("the end", || said(end) > 0);
-    let ended = Instant::now();
-    worker.wait_until("more ticks", || ended.elapsed() > Duration::from_secs(3));
+    let since_end = Instant::now();
+    worker.wait_until("more ticks", || since_end.elapsed() > Duration::from_secs(3));
     assert_eq!((said(begin), said(end)), (1, 1), "{}", worker.log());
     assert!(lines(&worker, begin)[0]["why"].is_string());
     assert!(worker.stop().success());
