@@ -57,7 +57,7 @@ impl Redrive {
 pub struct Redriven {
     /// In words.
     pub outcome: String,
-    /// None: an earlier version did not store it.
+    /// None: the store does not have it.
     pub at: Option<DateTime<Utc>>,
 }
 

@@ -120,7 +120,7 @@ impl DeadLetterRecord {
 pub struct DeadLetterSummary {
     pub id: i64,
     pub origin: String,
-    /// As [`DeadLetter::source`]. None, too, if an earlier version stored it.
+    /// As [`DeadLetter::source`].
     pub source: Option<String>,
     pub content_type: Option<String>,
     pub reason: String,

@@ -178,7 +178,7 @@ pub enum FeedGap {
     Pruned {
         /// All of them were recorded before this moment.
         before: DateTime<Utc>,
-        /// The place after the last of them. None: a worker of an earlier version removed it, and did not note it.
+        /// The place after the last of them. None: it is not known, because a store of PostgreSQL was imported into SQLite.
         end: Option<FeedCursor>,
     },
     /// The store has no such line: it was restored from a backup, or it is another store.
@@ -208,7 +208,7 @@ pub(super) struct FeedState {
 pub(super) struct Pruned {
     /// All of them were recorded before this moment.
     before: DateTime<Utc>,
-    /// The last one, and when it was recorded. None: a worker of an earlier version removed it, and did not note it.
+    /// The last one, and when it was recorded. None: it is not known, because a store of PostgreSQL was imported into SQLite.
     last: Option<(Cursor, DateTime<Utc>)>,
 }
 
@@ -311,8 +311,6 @@ row! {
     #[expect(clippy::struct_field_names, reason = "the names of the columns")]
     PrunedRow<T> {
         pruned_before: Option<T>,
-        /// The value of `pruned_before` that was written with the line below.
-        pruned_with: Option<T>,
         pruned_xid: Option<i64>,
         pruned_seq: Option<i64>,
         pruned_recorded_at: Option<T>,
@@ -326,10 +324,9 @@ impl<T: Moment> PrunedRow<T> {
         let Some(before) = moment("pruned_before", self.pruned_before)? else {
             return Ok(None);
         };
-        let with = moment("pruned_with", self.pruned_with)?;
         let recorded_at = moment("pruned_recorded_at", self.pruned_recorded_at)?;
         let last = match (self.pruned_xid, self.pruned_seq, recorded_at) {
-            (Some(transaction), Some(sequence), Some(recorded_at)) if with == Some(before) => {
+            (Some(transaction), Some(sequence), Some(recorded_at)) => {
                 let line = Cursor {
                     transaction,
                     sequence,
@@ -490,7 +487,7 @@ mod tests {
         };
         let restored = Some(FeedGap::Restored);
         let seventh = Some(place(5, 7, 50));
-        let (pruned, pruned_by_another) = (pruned_to(seventh), pruned_to(None));
+        let (pruned, pruned_to_unknown) = (pruned_to(seventh), pruned_to(None));
         for (state, after, gap) in [
             (state(false, false, None), beginning, None),
             (state(false, true, seventh), beginning, pruned),
@@ -509,10 +506,10 @@ mod tests {
             (state(false, true, seventh), place(5, 7, 51), restored),
             // A later line that retention has not removed.
             (state(false, true, seventh), place(5, 8, 60), restored),
-            // An earlier version has pruned, and did not note the last line.
-            (state(false, true, None), place(5, 8, 50), pruned_by_another),
+            // The last line is not known.
+            (state(false, true, None), place(5, 8, 50), pruned_to_unknown),
             (state(false, true, None), place(5, 9, 50), None),
-            (state(false, true, None), place(4, 9, 50), pruned_by_another),
+            (state(false, true, None), place(4, 9, 50), pruned_to_unknown),
             (state(false, true, None), place(5, 8, 200), restored),
         ] {
             assert_eq!(state.gap(&after), gap, "{after:?}");

@@ -32,61 +32,27 @@ pub struct MigrationStep {
     pub sql: &'static str,
 }
 
+/// The SQL of the baseline of a store, a file for each subject. Later tables and views refer to earlier ones.
+macro_rules! baseline {
+    ($folder:literal) => {
+        baseline!(
+            $folder: "names" "clients" "events" "journal" "policies" "dead_letters" "sweeps" "lanes" "compat" "statements"
+                "accesses" "webhooks" "operators" "workers" "traces" "views"
+        )
+    };
+    ($folder:literal: $($subject:literal)*) => {
+        concat!($(include_str!(concat!("migrations/", $folder, "/0001_baseline/", $subject, ".sql"))),*)
+    };
+}
+
 /// The steps that this program knows. Both adapters have the same numbers and names.
 macro_rules! steps {
     ($folder:literal) => {
-        &[
-            MigrationStep {
-                number: 1,
-                name: "baseline",
-                sql: include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
-            },
-            MigrationStep {
-                number: 2,
-                name: "statements",
-                sql: include_str!(concat!("migrations/", $folder, "/0002_statements.sql")),
-            },
-            MigrationStep {
-                number: 3,
-                name: "accesses",
-                sql: include_str!(concat!("migrations/", $folder, "/0003_accesses.sql")),
-            },
-            MigrationStep {
-                number: 4,
-                name: "pruned_line",
-                sql: include_str!(concat!("migrations/", $folder, "/0004_pruned_line.sql")),
-            },
-            MigrationStep {
-                number: 5,
-                name: "webhooks",
-                sql: include_str!(concat!("migrations/", $folder, "/0005_webhooks.sql")),
-            },
-            MigrationStep {
-                number: 6,
-                name: "operators",
-                sql: include_str!(concat!("migrations/", $folder, "/0006_operators.sql")),
-            },
-            MigrationStep {
-                number: 7,
-                name: "workers",
-                sql: include_str!(concat!("migrations/", $folder, "/0007_workers.sql")),
-            },
-            MigrationStep {
-                number: 8,
-                name: "event_traces",
-                sql: include_str!(concat!("migrations/", $folder, "/0008_event_traces.sql")),
-            },
-            MigrationStep {
-                number: 9,
-                name: "dead_letter_source",
-                sql: include_str!(concat!("migrations/", $folder, "/0009_dead_letter_source.sql")),
-            },
-            MigrationStep {
-                number: 10,
-                name: "lookups",
-                sql: include_str!(concat!("migrations/", $folder, "/0010_lookups.sql")),
-            },
-        ]
+        &[MigrationStep {
+            number: 1,
+            name: "baseline",
+            sql: baseline!($folder),
+        }]
     };
 }
 
@@ -275,8 +241,8 @@ fn is_taken(error: &sqlx::Error) -> bool {
     })
 }
 
-/// The first migration of development versions before the baseline.
-const BEFORE_THE_BASELINE: (i64, &str) = (1, "tables");
+/// Migrations of development versions from before the baseline, of which each store has one.
+const BEFORE_THE_BASELINE: [(i64, &str); 2] = [(1, "tables"), (2, "statements")];
 
 /// Checks that the recorded migrations are Tenure's, of any version. sqlx records those of every program in a table of
 /// the same name.
@@ -293,11 +259,12 @@ pub(super) fn expect_own(known: &Migrations, applied: &[(i64, String)], advice: 
     };
     if applied
         .iter()
-        .any(|(version, name)| (*version, name.as_str()) == BEFORE_THE_BASELINE)
+        .any(|(version, name)| BEFORE_THE_BASELINE.contains(&(*version, name)))
     {
         return Err(StoreError::Unsuitable(format!(
             "a development version of Tenure from before the baseline made these tables, and no later version reads them; \
-             start with an empty schema or file, and ingest the events again: {advice}"
+             start with an empty schema or file, and import what that version exports (`tenure export`), or ingest the \
+             events again: {advice}"
         )));
     }
     let mut own = 0;

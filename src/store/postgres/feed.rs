@@ -30,7 +30,7 @@ impl Feed for PostgresStore {
         self.in_time(async {
             let end: Both<FeedEndRow<Time>, PrunedRow<Time>> = sqlx::query_as(
                 "select r.epoch, j.xid, j.seq, j.recorded_at, r.xid as published_xid, r.seq as published_seq,
-                        r.pruned_before, r.pruned_with, r.pruned_xid, r.pruned_seq, r.pruned_recorded_at
+                        r.pruned_before, r.pruned_xid, r.pruned_seq, r.pruned_recorded_at
                  from relay r
                  left join lateral (
                      select xid, seq, recorded_at
@@ -194,7 +194,7 @@ async fn lines(
 async fn state(connection: &mut PgConnection, after: &FeedCursor) -> Result<(FeedState, bool)> {
     let Both(state, numbered): Both<Both<FeedStateRow, PrunedRow<Time>>, NumberedRow> =
         sqlx::query_as(concat!(
-            "select epoch, xid, seq, pruned_before, pruned_with, pruned_xid, pruned_seq, pruned_recorded_at,
+            "select epoch, xid, seq, pruned_before, pruned_xid, pruned_seq, pruned_recorded_at,
                 exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3) as has_line, ",
             is_numbered!(),
             " as is_numbered

@@ -206,8 +206,7 @@ async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u
     };
     sqlx::query(
         "update relay
-         set pruned_before = greatest(pruned_before, $1), pruned_with = greatest(pruned_before, $1),
-             pruned_xid = $2, pruned_seq = $3, pruned_recorded_at = $4",
+         set pruned_before = greatest(pruned_before, $1), pruned_xid = $2, pruned_seq = $3, pruned_recorded_at = $4",
     )
     .bind(before)
     .bind(xid)

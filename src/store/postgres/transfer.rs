@@ -75,10 +75,10 @@ async fn mark(connection: &mut PgConnection, migrations: &Migrations, mark: Impo
     sqlx::query(
         "update relay
          set xid = 0, seq = 0,
-             pruned_before = null, pruned_with = null, pruned_xid = null, pruned_seq = null, pruned_recorded_at = null",
+             pruned_before = null, pruned_xid = null, pruned_seq = null, pruned_recorded_at = null",
     )
-        .execute(&mut *connection)
-        .await?;
+    .execute(&mut *connection)
+    .await?;
     set_min_writer(connection, mark.set(required)).await
 }
 

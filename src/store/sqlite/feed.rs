@@ -21,7 +21,7 @@ impl Feed for SqliteStore {
         let end: Both<FeedEndRow<i64>, PrunedRow<i64>> = sqlx::query_as(
             "select r.epoch, case when j.seq is null then null else 0 end as xid, j.seq, j.recorded_at,
                     0 as published_xid, r.seq as published_seq,
-                    r.pruned_before, r.pruned_with, 0 as pruned_xid, r.pruned_seq, r.pruned_recorded_at
+                    r.pruned_before, 0 as pruned_xid, r.pruned_seq, r.pruned_recorded_at
              from relay r
              left join journal j on j.seq = (select max(seq) from journal)",
         )
@@ -134,7 +134,7 @@ impl SqliteStore {
     async fn feed_state(&self, after: &FeedCursor) -> Result<FeedState> {
         let place = &after.0;
         let state: Both<FeedStateRow, PrunedRow<i64>> = sqlx::query_as(
-            "select epoch, 0 as xid, seq, pruned_before, pruned_with, 0 as pruned_xid, pruned_seq, pruned_recorded_at,
+            "select epoch, 0 as xid, seq, pruned_before, 0 as pruned_xid, pruned_seq, pruned_recorded_at,
                     ?3 = 0 and exists (select 1 from journal where seq = ?1 and recorded_at = ?2) as has_line
              from relay",
         )

@@ -191,8 +191,7 @@ async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Resu
         .rows_affected();
     sqlx::query(
         "update relay
-         set pruned_before = max(coalesce(pruned_before, ?1), ?1), pruned_with = max(coalesce(pruned_before, ?1), ?1),
-             pruned_seq = ?2, pruned_recorded_at = ?3",
+         set pruned_before = max(coalesce(pruned_before, ?1), ?1), pruned_seq = ?2, pruned_recorded_at = ?3",
     )
     .bind(micros(before))
     .bind(seq)

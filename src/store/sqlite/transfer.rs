@@ -66,7 +66,7 @@ const CLEAR: &str = "
     delete from policies; delete from deadline_backfill; delete from closings; delete from statement_days; delete from sweep_runs; delete from sweep_halts;
     delete from lanes; delete from expected_sources; delete from clock; delete from dead_letters; delete from webhook_endpoints;
     delete from audit_log; delete from browser_sessions; delete from event_traces; delete from sqlite_sequence;
-    update relay set seq = 0, pruned_before = null, pruned_with = null, pruned_seq = null, pruned_recorded_at = null;
+    update relay set seq = 0, pruned_before = null, pruned_seq = null, pruned_recorded_at = null;
 ";
 
 struct SqliteImport {

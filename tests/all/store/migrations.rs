@@ -70,8 +70,6 @@ pub async fn a_newer_database_is_refused(fresh: Fresh) {
 
 /// sqlx records the migrations of every program in a table of the same name.
 pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
-    let later = "delete from _sqlx_migrations where version > 1 returning ''";
-    fresh.database.sql(later).await;
     for change in [
         "update _sqlx_migrations set description = 'create users' where version = 1 returning ''",
         "update _sqlx_migrations set version = 20240101000000 returning ''",
@@ -87,13 +85,27 @@ pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
 
 /// Nobody has released one, so nothing converts its tables.
 pub async fn tables_from_before_the_baseline_are_refused(fresh: Fresh) {
-    let change = "update _sqlx_migrations set description = 'tables' where version = 1 returning ''";
-    fresh.database.sql(change).await;
-    for store in [fresh.store.clone(), fresh.database.another_store()] {
-        let error = store.migrate().await.unwrap_err();
-        assert!(matches!(error, StoreError::Unsuitable(_)), "{error:?}");
-        for words in ["before the baseline", "start with an empty schema or file"] {
-            assert!(error.to_string().contains(words), "{error}");
+    for change in [
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         select 2, 'statements', success, checksum, execution_time from _sqlx_migrations returning ''",
+        "update _sqlx_migrations
+         set description = case version when 1 then 'tables' else 'of a program to come' end returning ''",
+    ] {
+        fresh.database.sql(change).await;
+        for store in [fresh.store.clone(), fresh.database.another_store()] {
+            for error in [
+                store.migrate().await.unwrap_err(),
+                store.schema().await.unwrap_err(),
+            ] {
+                assert!(matches!(error, StoreError::Unsuitable(_)), "{error:?}");
+                for words in [
+                    "before the baseline",
+                    "start with an empty schema or file",
+                    "tenure export",
+                ] {
+                    assert!(error.to_string().contains(words), "{error}");
+                }
+            }
         }
     }
 }

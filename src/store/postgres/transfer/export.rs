@@ -258,7 +258,7 @@ const ACCESSES: Scan = scan!(
 const RELAY: Scan = scan!(
     "moved_relay",
     500,
-    "select epoch, xid, seq, pruned_before, pruned_with, pruned_xid, pruned_seq, pruned_recorded_at,
+    "select epoch, xid, seq, pruned_before, pruned_xid, pruned_seq, pruned_recorded_at,
             (select last_value - (not is_called)::int from journal_seq_seq) as last_line,
             (select last_value - (not is_called)::int from dead_letters_id_seq) as last_dead_letter,
             (select last_value - (not is_called)::int from sweep_runs_id_seq) as last_sweep_run

@@ -344,18 +344,18 @@ pub(super) async fn numbering(connection: &mut PgConnection, numbering: &Numberi
     let pruned_line = relay.pruned_line;
     sqlx::query(
         "update relay
-         set xid = $1, seq = $2, epoch = $3, pruned_before = $4, pruned_with = case when $5::bigint is not null then $4 end,
-             pruned_xid = $5, pruned_seq = $6, pruned_recorded_at = $7",
+         set xid = $1, seq = $2, epoch = $3, pruned_before = $4, pruned_xid = $5, pruned_seq = $6,
+             pruned_recorded_at = $7",
     )
-        .bind(relay.published.transaction)
-        .bind(relay.published.sequence)
-        .bind(relay.epoch)
-        .bind(relay.pruned_before)
-        .bind(pruned_line.map(|line| line.place.transaction))
-        .bind(pruned_line.map(|line| line.place.sequence))
-        .bind(pruned_line.map(|line| line.recorded_at))
-        .execute(&mut *connection)
-        .await?;
+    .bind(relay.published.transaction)
+    .bind(relay.published.sequence)
+    .bind(relay.epoch)
+    .bind(relay.pruned_before)
+    .bind(pruned_line.map(|line| line.place.transaction))
+    .bind(pruned_line.map(|line| line.place.sequence))
+    .bind(pruned_line.map(|line| line.recorded_at))
+    .execute(&mut *connection)
+    .await?;
     // A sequence cannot be set to 0.
     sqlx::query(
         "select setval('journal_seq_seq', greatest($1::bigint, 1), $1::bigint > 0),

@@ -179,7 +179,8 @@ const ACCESSES: &str =
      left join words r on r.number = coalesce(e.reason, a.reason)
      order by a.client, a.time, a.source, a.id";
 
-const RELAY: &str = "select epoch, 0 as xid, seq, pruned_before, pruned_with, 0 as pruned_xid, pruned_seq, pruned_recorded_at,
+const RELAY: &str =
+    "select epoch, 0 as xid, seq, pruned_before, 0 as pruned_xid, pruned_seq, pruned_recorded_at,
             coalesce((select seq from sqlite_sequence where name = 'journal'), 0) as last_line,
             coalesce((select seq from sqlite_sequence where name = 'dead_letters'), 0) as last_dead_letter,
             coalesce((select seq from sqlite_sequence where name = 'sweep_runs'), 0) as last_sweep_run

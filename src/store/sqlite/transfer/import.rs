@@ -347,8 +347,7 @@ pub(super) async fn numbering(connection: &mut SqliteConnection, numbering: &Num
     let pruned_line = pruned_line.filter(|line| line.place.transaction == 0);
     sqlx::query(
         "update relay
-         set seq = ?1, epoch = ?2, pruned_before = ?3, pruned_with = case when ?4 is not null then ?3 end,
-             pruned_seq = ?4, pruned_recorded_at = ?5",
+         set seq = ?1, epoch = ?2, pruned_before = ?3, pruned_seq = ?4, pruned_recorded_at = ?5",
     )
     .bind(numbering.last_published())
     .bind(epoch)

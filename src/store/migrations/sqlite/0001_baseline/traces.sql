@@ -11,4 +11,5 @@ create table event_traces (
     tracestate  text not null,
     primary key (client, source, id)
 ) strict, without rowid;
+-- Retention removes the oldest rows.
 create index event_traces_by_time on event_traces (received_at);

@@ -8,6 +8,7 @@ create table event_traces (
     tracestate  text not null,
     primary key (client, ref)
 );
+-- Retention removes the oldest rows.
 create index event_traces_by_time on event_traces (received_at);
 comment on table event_traces is
     'The trace contexts of events, for the worker that publishes their changes. Written only while traces are on. Rows are removed '

@@ -11,6 +11,7 @@ create table audit_log (
     details    text not null,
     request_id text not null
 );
+-- Retention removes the oldest entries.
 create index audit_log_by_time on audit_log (at, number);
 comment on table audit_log is 'The audit log: what operators did. The setting `audit.keep` says for how long entries are stored.';
 comment on column audit_log.number is 'Its number.';
@@ -31,6 +32,7 @@ create table browser_sessions (
     seen_at      timestamptz not null,
     expires_at   timestamptz not null
 );
+-- Ends all sessions of a token.
 create index browser_sessions_by_token on browser_sessions (token);
 comment on table browser_sessions is 'The browsers that are signed in to the console.';
 comment on column browser_sessions.digest is 'The SHA-256 of the cookie, which is stored nowhere.';

@@ -36,28 +36,3 @@ create table access_log_since (
 comment on table access_log_since is 'Since when the access log is on. At most one row: none while it is off.';
 comment on column access_log_since.only_row is 'Always true.';
 comment on column access_log_since.since is 'When the first worker with `access.log` started.';
-
-create view access_log as
-select k.partner, k.client, a.time,
-       case when a.by_staff then 'staff' else 'partner' end as entered_by,
-       case when a.user_id <> '' then substr(a.user_id, 2) end as user_id,
-       nullif(substr(a.actor, strpos(a.actor, ':') + 1), '') as actor,
-       nullif(split_part(a.actor, ':', 1), '') as actorkind,
-       s.source, ref_id(a.ref) as id,
-       r.word as reason
-from accesses a
-left join events e on e.client = a.client and e.time = a.time and e.ref = a.ref
-left join client_keys k on k.number = a.client
-left join sources s on s.number = ref_source(a.ref)
-left join words r on r.number = coalesce(e.reason, a.reason);
-comment on view access_log is 'The access log: who entered which account when.';
-comment on column access_log.partner is 'The partner''s id.';
-comment on column access_log.client is 'The client''s id.';
-comment on column access_log.time is 'When somebody entered, according to the source.';
-comment on column access_log.entered_by is '`partner` or `staff`.';
-comment on column access_log.user_id is 'The user who entered, as the source says. Null: it did not say.';
-comment on column access_log.actor is 'Who caused the event, an id of the source''s own. Null: it did not say.';
-comment on column access_log.actorkind is '`partner`, `customer`, `back_office` or `system`. Null: it did not say.';
-comment on column access_log.source is 'The source. With the id it identifies the event.';
-comment on column access_log.id is 'The id.';
-comment on column access_log.reason is 'Why the event is refused. Null: it is applied.';

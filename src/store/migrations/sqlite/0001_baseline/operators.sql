@@ -11,6 +11,7 @@ create table audit_log (
     details    text not null,
     request_id text not null
 ) strict;
+-- Retention removes the oldest entries.
 create index audit_log_by_time on audit_log (at, number);
 
 create table browser_sessions (
@@ -21,4 +22,5 @@ create table browser_sessions (
     seen_at      integer not null,
     expires_at   integer not null
 ) strict, without rowid;
+-- Ends all sessions of a token.
 create index browser_sessions_by_token on browser_sessions (token);
