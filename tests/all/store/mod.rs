@@ -9,6 +9,7 @@ mod feed;
 mod given;
 mod halts;
 mod histories;
+mod keys;
 mod lists;
 mod long_histories;
 mod migrations;
