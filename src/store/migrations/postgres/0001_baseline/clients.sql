@@ -21,6 +21,8 @@ create table clients (
 ) with (fillfactor = 70);
 -- Finds the clients of an account, and lists them in pages.
 create index clients_by_account on clients (account, partner, client) where account <> '';
+-- Finds clients of any partner by the beginning of their names.
+create index clients_by_name on clients (name_key, partner) where name_key is not null;
 comment on table clients is 'The state of each client, computed from its events.';
 comment on column clients.version is 'The number of times that the row was written.';
 comment on column clients.journaled_by is

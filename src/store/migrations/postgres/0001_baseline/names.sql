@@ -23,6 +23,8 @@ create table client_keys (
     client  text collate "C" not null,
     unique (partner, client)
 );
+-- Finds clients of any partner by the beginning of their ids.
+create index client_keys_by_client on client_keys (client, partner);
 comment on table client_keys is 'The key of every client that was ever mentioned, and its number. Rows are only added.';
 comment on column client_keys.number is 'Identifies the client in all other tables of this database.';
 comment on column client_keys.partner is 'The partner''s id.';

@@ -13,6 +13,8 @@ create table audit_log (
 );
 -- Retention removes the oldest entries.
 create index audit_log_by_time on audit_log (at, number);
+-- Finds the last entry about something, such as the pause of a sweep.
+create index audit_log_by_target on audit_log (target, action, number);
 comment on table audit_log is 'The audit log: what operators did. The setting `audit.keep` says for how long entries are stored.';
 comment on column audit_log.number is 'Its number.';
 comment on column audit_log.at is 'When it was done.';

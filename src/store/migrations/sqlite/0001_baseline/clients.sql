@@ -15,6 +15,8 @@ create table clients (
 ) strict;
 -- Finds the clients of an account, and lists them in pages.
 create index clients_by_account on clients (account, partner, client) where account <> '';
+-- Finds clients of any partner by the beginning of their names.
+create index clients_by_name on clients (name_key, partner) where name_key is not null;
 -- Not by client first: a name is unique within its partner.
 create unique index clients_name on clients (partner, name_key) where name_key is not null;
 

@@ -16,6 +16,8 @@ create table client_keys (
     client  text not null,
     unique (partner, client)
 ) strict;
+-- Finds clients of any partner by the beginning of their ids.
+create index client_keys_by_client on client_keys (client, partner);
 
 create table sources (
     number integer primary key,

@@ -13,6 +13,8 @@ create table audit_log (
 ) strict;
 -- Retention removes the oldest entries.
 create index audit_log_by_time on audit_log (at, number);
+-- Finds the last entry about something, such as the pause of a sweep.
+create index audit_log_by_target on audit_log (target, action, number);
 
 create table browser_sessions (
     digest       blob primary key,
