@@ -230,11 +230,11 @@ fn what_last_nights_sweep_changed(demo: &Demo) {
         || list(&demo.api("/v1/sweeps/runs?sweep=access-expiry&limit=50"), "runs").to_vec(),
     );
     // The newest run, and the newest that changed anything.
-    let changed = runs.iter().find(|run| run["changed"] != 0).expect("a run");
-    for run in [&runs[0], changed] {
+    let changing = runs.iter().find(|run| run["changed"] != 0).expect("a run");
+    for run in [&runs[0], changing] {
         let lines = demo.ask(&["sweep", "show", &run["id"].to_string()]);
-        let (run_shown, changes) = lines.split_first().expect("the run");
-        assert_eq!(run_shown, run);
+        let (shown, changes) = lines.split_first().expect("the run");
+        assert_eq!(shown, run);
         let api = demo.api(&format!("/v1/sweeps/runs/{}?limit=1000", run["id"]));
         assert_eq!(changes, list(&api, "changes"));
         assert_eq!(run["changes"], changes.len());

@@ -204,10 +204,10 @@ async fn the_page_of_any_moment_shows_the_state_at_that_moment() {
             })
             .collect();
         assert_eq!(state(&browser).await, expected, "{at}");
-        holdings_are(&browser, &said, at).await;
+        holdings_are(&browser, &said, *at).await;
         let asked = at.format("%Y-%m-%dT%H:%M:%SZ");
-        explanations_are(&browser, &api(year, &format!("/why?at={asked}")).await, at).await;
-        possible_are(&browser, &api(year, &format!("/possible?at={asked}")).await, at).await;
+        explanations_are(&browser, &api(year, &format!("/why?at={asked}")).await, *at).await;
+        possible_are(&browser, &api(year, &format!("/possible?at={asked}")).await, *at).await;
         seen.insert(expected);
     }
     assert!(seen.len() > 3, "{seen:?}");
