@@ -43,7 +43,7 @@ pub async fn list(view: View) -> Result<Response, PageError> {
 
 fn card(view: &View, endpoint: &EndpointView, pauses: &[AuditRecord]) -> Markup {
     let when = |at| ui::moment_and_ago(view.now, at);
-    let is_of = |record: &&AuditRecord| record.entry.target.as_deref() == Some(&endpoint.name);
+    let is_of = |record: &&AuditRecord| record.entry.target.as_deref() == Some(endpoint.name.as_str());
     let pause = pauses.iter().find(is_of).map(|record| &record.entry);
     html! {
         section.card id=(endpoint.name) {

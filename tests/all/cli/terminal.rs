@@ -75,43 +75,20 @@ fn hostile() -> Given {
 }
 
 #[tokio::test]
-async fn no_command_prints_control_characters() {
+async fn no_command_prints_control_characters_of_its_arguments() {
     let given = hostile();
     let tenure = &given.tenure;
     let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
     plain(tenure, &["sweep", "pause", "access-expiry", "--reason", EVIL]);
     let publishing = given.with(&[("AMQP_URL", "amqp://127.0.0.1:1/%1B%5B31m%E2%80%AE")]);
     plain(&publishing, &["publish", &evil_file]);
-    let url = "http://localhost:9/";
-    plain(tenure, &["webhook", "add", "crm", url, "--reason", EVIL]);
-    plain(tenure, &["sweep", "run", "access-expiry", "--reason", EVIL]);
-    // The first two do not end, or have their own store; the next two ask the worker at the default address of this machine; and
-    // the script of the last has nobody's text.
-    let exempt = ["run", "demo", "top", "health", "completions"];
-    let known = COMMANDS.iter().filter(|known| !exempt.contains(&known.args[0]));
-    // The commands that change something are last.
-    let (reading, others): (Vec<_>, Vec<_>) = known.partition(|known| known.what == Use::Reads);
-    for known in reading.into_iter().chain(others) {
-        let mut args = known.args.to_vec();
-        if !args.contains(&"--reason") {
-            args.extend(["--reason", EVIL]);
-        }
-        for format in ["table", "json", "csv"] {
-            let (output, text) = plain(tenure, &[args.as_slice(), &["-o", format]].concat());
-            // It has printed what it found, not an error about its arguments.
-            let is_refused = format == "csv" && known.rows == Rows::No;
-            assert!(
-                known.what != Use::Reads || (code(&output) == 2) == is_refused,
-                "{args:?} -o {format}: {text}"
-            );
-        }
-    }
     for args in [
         &["client", "show", EVIL][..],
         &["client", "list", "--link", EVIL],
         &["dead", "show", "2"],
         &["dead", "show", "3"],
         &["dead", "show", EVIL],
+        &["dead", "discard", "1"],
         &["sweep", "run", EVIL],
         &["what-if", "--set", EVIL],
         &["statement", "show", EVIL],
@@ -143,6 +120,36 @@ async fn no_command_prints_control_characters() {
     assert!(text.contains("Worse"), "{text}");
     plain(tenure, &["verify", "--json"]);
     plain(tenure, &["rebuild"]);
+}
+
+#[test]
+fn no_command_prints_control_characters_of_what_is_stored() {
+    let given = hostile();
+    let tenure = &given.tenure;
+    let url = "http://localhost:9/";
+    plain(tenure, &["webhook", "add", "crm", url, "--reason", EVIL]);
+    plain(tenure, &["sweep", "run", "access-expiry", "--reason", EVIL]);
+    // The first two do not end, or have their own store; the next two ask the worker at the default address of this machine; and
+    // the script of the last has nobody's text.
+    let exempt = ["run", "demo", "top", "health", "completions"];
+    let known = COMMANDS.iter().filter(|known| !exempt.contains(&known.args[0]));
+    // The commands that change something are last.
+    let (reading, others): (Vec<_>, Vec<_>) = known.partition(|known| known.what == Use::Reads);
+    for known in reading.into_iter().chain(others) {
+        let mut args = known.args.to_vec();
+        if !args.contains(&"--reason") {
+            args.extend(["--reason", EVIL]);
+        }
+        for format in ["table", "json", "csv"] {
+            let (output, text) = plain(tenure, &[args.as_slice(), &["-o", format]].concat());
+            // It has printed what it found, not an error about its arguments.
+            let is_refused = format == "csv" && known.rows == Rows::No;
+            assert!(
+                known.what != Use::Reads || (code(&output) == 2) == is_refused,
+                "{args:?} -o {format}: {text}"
+            );
+        }
+    }
 }
 
 #[test]

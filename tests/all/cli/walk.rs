@@ -230,8 +230,8 @@ fn what_last_nights_sweep_changed(demo: &Demo) {
         || list(&demo.api("/v1/sweeps/runs?sweep=access-expiry&limit=50"), "runs").to_vec(),
     );
     // The newest run, and the newest that changed anything.
-    let changing = runs.iter().find(|run| run["changed"] != 0).expect("a run");
-    for run in [&runs[0], changing] {
+    let last = runs.iter().find(|run| run["changed"] != 0).expect("a run");
+    for run in [&runs[0], last] {
         let lines = demo.ask(&["sweep", "show", &run["id"].to_string()]);
         let (shown, changes) = lines.split_first().expect("the run");
         assert_eq!(shown, run);

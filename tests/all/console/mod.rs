@@ -2,8 +2,8 @@
 
 mod accessible;
 mod actions;
+mod agreement;
 mod browser;
-mod contents;
 mod counts;
 mod forecast;
 mod guards;
@@ -13,7 +13,6 @@ mod keys;
 mod lists;
 mod live;
 mod logs;
-mod off;
 mod outcomes;
 mod overview;
 mod pages;
@@ -26,6 +25,7 @@ mod stage;
 mod stories;
 mod walk;
 mod walks;
+mod without_console;
 mod zone;
 
 use std::sync::OnceLock;

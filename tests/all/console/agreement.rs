@@ -317,6 +317,9 @@ async fn api(path: &str) -> Value {
     response.json().await.expect("JSON")
 }
 
+/// What a page counts, and the count as it shows it.
+type Counts<T> = Vec<(T, String)>;
+
 /// A number as a page shows it.
 fn number(shown: &str) -> u64 {
     let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
@@ -339,7 +342,7 @@ async fn the_forecast_counts_what_the_api_lists() {
                rows('By partner').map(row => [row.querySelector('th').textContent, row.querySelector('td').textContent])]",
         )
         .await;
-    let (now, days, partners): (DateTime<Utc>, Vec<(NaiveDate, String)>, Vec<(String, String)>) =
+    let (now, days, partners): (DateTime<Utc>, Counts<NaiveDate>, Counts<String>) =
         serde_json::from_value(shown).expect("a forecast");
     let until = (now + TimeDelta::days(90)).format("%Y-%m-%dT%H:%M:%SZ");
     let forecast = api(&format!("/v1/forecast?until={until}&limit=1000")).await;
