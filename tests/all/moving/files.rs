@@ -69,7 +69,7 @@ fn a_file_moves_a_store_to_another_folder_and_to_postgres() {
     assert_eq!(mode & 0o777, 0o600, "only its user can read it");
     let header: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
     assert_eq!(header["export"]["format"], "tenure-export");
-    assert_eq!(header["export"]["version"], 5);
+    assert_eq!(header["export"]["version"], 1);
     assert_eq!(header["export"]["tenure"], env!("CARGO_PKG_VERSION"));
     assert_eq!(header["export"]["store"], "sqlite");
 
@@ -167,13 +167,13 @@ fn a_store_in_which_nothing_happened_is_empty() {
 #[test]
 fn a_file_that_is_no_export_creates_no_store() {
     let (_from, _old, text) = exported(3);
-    let newer = text.replacen("\"version\":5", "\"version\":6", 1);
+    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"client.added","subject":"a/b"}"#;
     for (text, code, because) in [
         ("", 2, "stdin is empty"),
         (event, 1, "this is not an export of Tenure"),
         ("\u{1f}\u{8b}", 1, "this is not an export"),
-        (&newer, 1, "in format 6, and this version reads format 5"),
+        (&newer, 1, "in format 2, and this version reads format 1"),
     ] {
         let target = folder();
         let new = sqlite(&target);

@@ -1,218 +1,23 @@
-//! A store moves while events arrive, and both stores go on in the same way.
+//! A store is exported while events arrive and operators work.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
+use serde_json::{Value, json};
 use tenure::clock::Clock;
-use tenure::domain::Cause;
+use tenure::domain::{ChangeKind, Policy};
 use tenure::engine::{Incoming, Outcome};
-use tenure::store::{Kind, Record, Store};
+use tenure::store::{Kind, MovedEvent, Record, Store};
+use tenure::wire::{Decoder, Limits};
+use tokio::sync::Notify;
 
 use super::source::{Source, event, live_on, moved_at};
-use super::{answers, assert_no_drift, assert_same, content, engine, export, import, journal, records};
+use super::{
+    KINDS, assert_no_drift, assert_same, content, engine, export, import, journal, records, sorted_lines,
+};
 use crate::store::Fresh;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_moves_from_sqlite_to_postgres_and_back() {
-    moves(
-        Fresh::sqlite("").await,
-        Fresh::postgres("moved_from_sqlite").await,
-        Fresh::sqlite("").await,
-    )
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_moves_from_postgres_to_sqlite_and_back() {
-    moves(
-        Fresh::postgres("moves_to_sqlite").await,
-        Fresh::sqlite("").await,
-        Fresh::postgres("moved_back_from_sqlite").await,
-    )
-    .await;
-}
-
-async fn moves(from: Fresh, to: Fresh, back: Fresh) {
-    let source = Source::fill(from.store.clone()).await;
-    source.publish_half().await;
-    let exported = export(&from.store).await;
-    expect_everything(&records(&exported));
-    let now = source.clock.now();
-    let before = answers(&source.engine, now).await;
-    for store in [&to.store, &back.store] {
-        import(store, &exported).await;
-        let moved = export(store).await;
-        assert_same("the content", &content(&exported), &content(&moved));
-        let (engine, _) = engine(store, now).await;
-        assert_same("the answers", &before, &answers(&engine, now).await);
-        assert_eq!(
-            assert_no_drift(&engine).await,
-            assert_no_drift(&source.engine).await
-        );
-        expect_rest_of_journal(&from.store, store, &exported).await;
-    }
-    // From the second store into the first kind again.
-    let again = export(&to.store).await;
-    let third = if from.store.kind() == "sqlite" {
-        Fresh::sqlite("").await
-    } else {
-        Fresh::postgres("moved_twice").await
-    };
-    import(&third.store, &again).await;
-    assert_same(
-        "the journal",
-        &journal(&again),
-        &journal(&export(&third.store).await),
-    );
-    assert_same(
-        "the content",
-        &content(&exported),
-        &content(&export(&third.store).await),
-    );
-    if from.store.kind() == "sqlite" {
-        // No number changes on the way. Events of a client with the same time are in the order of the numbers of their sources,
-        // which belong to one database.
-        let lines = |lines: &[String]| {
-            let mut lines = lines[1..lines.len() - 1].to_vec();
-            lines.sort();
-            lines
-        };
-        assert_same(
-            "the lines",
-            &lines(&exported),
-            &lines(&export(&third.store).await),
-        );
-    }
-    go_on(&source, [&to.store, &back.store, &third.store]).await;
-}
-
-/// The export must have all that this test is about.
-fn expect_everything(records: &[Record]) {
-    for kind in [
-        Kind::Policy,
-        Kind::Backfill,
-        Kind::Clock,
-        Kind::Lane,
-        Kind::Source,
-        Kind::Halt,
-        Kind::AccessLog,
-        Kind::SweepRun,
-        Kind::Closing,
-        Kind::Audit,
-        Kind::DeadLetter,
-        Kind::Client,
-        Kind::Touches,
-        Kind::TouchRun,
-        Kind::Event,
-        Kind::Statement,
-        Kind::Access,
-        Kind::Relay,
-        Kind::Change,
-    ] {
-        assert!(records.iter().any(|record| record.kind() == kind), "no {kind}");
-    }
-    let has = |what: &str, found: &dyn Fn(&Record) -> bool| assert!(records.iter().any(found), "no {what}");
-    has(
-        "refused event",
-        &|record| matches!(record, Record::Event(event) if event.refused.is_some()),
-    );
-    has("client without a name that it has", &|record| {
-        matches!(record, Record::Client(client)
-            if client.row.as_ref().is_some_and(|row| row.document.name_conflicted))
-    });
-    has(
-        "window",
-        &|record| matches!(record, Record::Touches(touches) if touches.renew_only.is_some()),
-    );
-    has(
-        "correction",
-        &|record| matches!(record, Record::Change(change) if change.entry.is_correction()),
-    );
-    has(
-        "refused entry of the access log",
-        &|record| matches!(record, Record::Access(access) if access.refused.is_some()),
-    );
-    has(
-        "event with an actor",
-        &|record| matches!(record, Record::Event(event) if !event.actor.is_unknown()),
-    );
-    has("change with an actor", &|record| {
-        matches!(record, Record::Change(change)
-            if matches!(&change.entry.cause, Cause::Event { actor, .. } if !actor.is_unknown()))
-    });
-    assert!(records.len() > 1_500, "{} records", records.len());
-}
-
-/// The relay of the new store publishes what that of the old one would, in the same order.
-async fn expect_rest_of_journal(from: &Arc<dyn Store>, to: &Arc<dyn Store>, exported: &[String]) {
-    let waiting = from.count_unpublished().await.unwrap();
-    assert!(waiting > 100, "{waiting}");
-    assert_eq!(to.count_unpublished().await.unwrap(), waiting);
-    let lines = usize::try_from(waiting).unwrap();
-    let before = crate::store::relayed(&**from, lines, 100_000).await;
-    let after = crate::store::relayed(&**to, lines, 100_000).await;
-    let entries = |lines: &[tenure::store::Recorded]| -> Vec<_> {
-        lines
-            .iter()
-            .map(|line| (line.entry.clone(), line.recorded_at))
-            .collect()
-    };
-    assert_same("unpublished lines", &entries(&before), &entries(&after));
-    let all = records(exported);
-    let changes = all.iter().filter(|record| record.kind() == Kind::Change).count();
-    assert!(changes > lines + 100, "{changes}, of which {lines} wait");
-    assert!(after.windows(2).all(|pair| pair[0].cursor < pair[1].cursor));
-}
-
-/// The same happens to all stores: they stay the same, and no number is assigned twice.
-async fn go_on(source: &Source, moved: [&Arc<dyn Store>; 3]) {
-    let now = source.clock.now();
-    let numbers = |lines: &[String]| -> Vec<i64> {
-        let number = |record: &Record| match record {
-            Record::Change(change) => Some(change.place.sequence),
-            _ => None,
-        };
-        records(lines).iter().filter_map(number).collect()
-    };
-    let mut stores = vec![];
-    for store in moved {
-        let (engine, clock) = engine(store, now).await;
-        stores.push((store, engine, clock));
-    }
-    let again = source.again();
-    assert!(again.len() > 500);
-    let is_touch = |one: &Incoming| matches!(one, Incoming::Event(event) if event.is_touch());
-    let expected = source.engine.ingest(again.clone()).await.unwrap();
-    for (_, engine, _) in &stores {
-        let outcomes = engine.ingest(again.clone()).await.unwrap();
-        assert_same("outcomes of known events", &expected, &outcomes);
-        // A packed touch has no id to be recognized by; storing it again changes nothing.
-        let mut others = again.iter().zip(&outcomes).filter(|(one, _)| !is_touch(one));
-        assert!(
-            others.all(|(_, outcome)| matches!(outcome, Outcome::Duplicate)),
-            "every event is known"
-        );
-    }
-    let expected = live_on(&source.engine, &source.clock, source.later()).await;
-    let end = source.clock.now();
-    let answered = answers(&source.engine, end).await;
-    for (store, engine, clock) in &stores {
-        let before = numbers(&export(store).await);
-        let outcomes = live_on(engine, clock, source.later()).await;
-        assert_same("outcomes", &expected, &outcomes);
-        let after = answers(engine, end).await;
-        assert_same("later answers", &answered, &after);
-        assert_no_drift(engine).await;
-        let all = numbers(&export(store).await);
-        let mut distinct = all.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(distinct.len(), all.len(), "a number was assigned twice");
-        let new = all[before.len()..].iter().min();
-        assert!(new > before.iter().max(), "{new:?}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_under_load_shows_one_moment_of_sqlite() {
@@ -224,76 +29,101 @@ async fn an_export_under_load_shows_one_moment_of_postgres() {
     shows_one_moment(Fresh::postgres("moves_under_load").await, Fresh::sqlite("").await).await;
 }
 
-/// Events are ingested, late ones too, and sweeps run, while the store is exported several times. Each export is a whole
-/// store as of some moment: its clients agree with its log and its journal, and the same events bring it to the same end.
+/// The store is exported again and again under load. Such an export is a whole store as of some moment: its clients agree with its
+/// log, and what it has is what the old store has, before and after. It moves completely, and the same events bring it to the same
+/// end.
 async fn shows_one_moment(from: Fresh, to: Fresh) {
     let source = Source::fill(from.store.clone()).await;
-    let later = source.later();
+    source.publish_half().await;
+    let before = export(&from.store).await;
+    let exports = exports_under_load(&source).await;
+    let after = export(&from.store).await;
+    let sizes: Vec<usize> = exports.iter().map(Vec::len).collect();
+    println!(
+        "{} lines, then exports of {sizes:?}, and {} lines",
+        before.len(),
+        after.len()
+    );
+    let under_load = exports
+        .iter()
+        .min_by_key(|lines| unchanged(&before, lines, &after).len())
+        .expect("an export");
+    assert_eq!(
+        unchanged(&before, under_load, &after),
+        [],
+        "an export begins in the middle of the load"
+    );
+
+    import(&to.store, under_load).await;
+    let moved = export(&to.store).await;
+    assert_same("the content", &content(under_load), &content(&moved));
+    assert_same("the journal", &journal(under_load), &journal(&moved));
+    if from.store.kind() == "sqlite" {
+        // No number changes.
+        assert_same("the lines", &sorted_lines(under_load), &sorted_lines(&moved));
+    }
+    for (earlier, later) in [(&before, under_load), (under_load, &after)] {
+        expect_continued(&records(earlier), &records(later));
+        expect_journal_continued(earlier, later);
+    }
+    catch_up(&to.store, &source, under_load, &after).await;
+}
+
+/// Exports the store until the load is over.
+async fn exports_under_load(source: &Source) -> Vec<Vec<String>> {
     let is_over = Arc::new(AtomicBool::new(false));
-    let exports = {
-        let (store, is_over) = (from.store.clone(), is_over.clone());
+    let begins = Arc::new(Notify::new());
+    let exporting = {
+        let (store, is_over, begins) = (source.store.clone(), is_over.clone(), begins.clone());
         tokio::spawn(async move {
             let mut exports = vec![];
             while !is_over.load(Ordering::SeqCst) {
+                begins.notify_waiters();
                 exports.push(export(&store).await);
             }
             exports
         })
     };
-    let touching = touch_until(&source, is_over.clone());
-    let (outcomes, ()) = tokio::join!(
-        async {
-            let outcomes = live_on(&source.engine, &source.clock, later).await;
-            is_over.store(true, Ordering::SeqCst);
-            outcomes
-        },
-        touching
-    );
-    let exports = exports.await.unwrap();
-    let sizes: Vec<usize> = exports.iter().map(Vec::len).collect();
-    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
-    println!("{} exports, from {first} to {last} records", sizes.len());
-    let under_load = exports
-        .iter()
-        .find(|lines| lines.len() > first && lines.len() < last)
-        .expect("an export between the first event and the last");
-    import(&to.store, under_load).await;
-    let (moved, clock) = engine(&to.store, moved_at() + TimeDelta::seconds(30)).await;
-    assert_no_drift(&moved).await;
-    // Its journal is how that of the source begins, client by client.
-    let whole = export(&from.store).await;
-    let of_client = |lines: &[String]| {
-        let mut changes = std::collections::BTreeMap::<String, Vec<_>>::new();
-        for line in journal(lines) {
-            changes
-                .entry(line[0]["client"].to_string())
-                .or_default()
-                .push(line);
+    let rounds = async {
+        let later = source.later();
+        let half = later.len() / 2;
+        assert!(half > 2, "{half}");
+        for (round, batch) in later.into_iter().enumerate() {
+            live_on(&source.engine, &source.clock, vec![batch]).await;
+            operate(source, round).await;
+            if round == half {
+                // So that an export has the first half of the load, and not the second.
+                begins.notified().await;
+            }
         }
-        changes
+        is_over.store(true, Ordering::SeqCst);
     };
-    let (all, some) = (of_client(&whole), of_client(under_load));
-    for (client, lines) in &some {
-        assert_same(client, &all[client][..lines.len()], lines);
+    tokio::join!(rounds, touch_until(source, is_over.clone()));
+    exporting.await.unwrap()
+}
+
+/// What operators do in a round: a new policy, an endpoint, a message that is not an event, and a step of closing months.
+async fn operate(source: &Source, round: usize) {
+    let idle = 51 + i64::try_from(round).unwrap();
+    source
+        .adopt(&Policy {
+            access_idle: TimeDelta::days(idle),
+            ..Policy::default()
+        })
+        .await;
+    source.add_endpoint(&format!("crm-{round}")).await;
+    let decoder = Decoder::new(Limits::default(), source.clock.now());
+    let message = format!("message {round}");
+    let read = decoder.line("http", message.as_bytes()).expect("not blank");
+    source.engine.ingest(vec![Incoming::from(read)]).await.unwrap();
+    let closings = source.store.closings().await.unwrap();
+    let last = closings.last().expect("a closing");
+    let next = last.month.next();
+    if last.closed_at.is_none() {
+        source.close(last.month, None).await;
+    } else if next.end() <= source.clock.now() {
+        source.close(next, Some(0)).await;
     }
-    // All that was sent, once more: what was ingested before is known, and nothing is lost.
-    let again: Vec<Incoming> = source.later().into_iter().flat_map(|(_, batch)| batch).collect();
-    clock.set(source.clock.now());
-    moved.set_lanes(&[]).await.unwrap();
-    let outcomes_again = moved.ingest(again).await.unwrap();
-    let duplicates = |outcomes: &[Outcome]| {
-        outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, Outcome::Duplicate))
-            .count()
-    };
-    let known = duplicates(&outcomes_again) - duplicates(&outcomes);
-    assert!(
-        known > 0 && known < outcomes.len(),
-        "{known} of {}",
-        outcomes.len()
-    );
-    assert_no_drift(&moved).await;
 }
 
 /// Touches, which are appended to open runs without reading their clients.
@@ -307,8 +137,170 @@ async fn touch_until(source: &Source, is_over: Arc<AtomicBool>) {
             "account.accessed",
             "touched",
             at,
-            &serde_json::json!({}),
+            &json!({}),
         );
         source.engine.ingest(vec![touch]).await.unwrap();
     }
+}
+
+/// The kinds of records of which an export has nothing that the load has changed so far, or everything that it changes.
+fn unchanged(before: &[String], lines: &[String], after: &[String]) -> Vec<Kind> {
+    let of = |lines: &[String], kind: Kind| -> Vec<Record> {
+        let records = records(lines).into_iter();
+        records.filter(|record| record.kind() == kind).collect()
+    };
+    let changes = |kind: &Kind| match kind {
+        // These do not change, or are there for a moment only.
+        Kind::Backfill | Kind::Lane | Kind::Source | Kind::Halt | Kind::AccessLog | Kind::Relay => true,
+        // A month is closed when it has ended, which may be before the middle.
+        Kind::Closing | Kind::Statement => of(before, *kind) != of(lines, *kind),
+        kind => of(before, *kind) != of(lines, *kind) && of(lines, *kind) != of(after, *kind),
+    };
+    KINDS.into_iter().filter(|kind| !changes(kind)).collect()
+}
+
+/// The part of a record that never changes, with its kind. None: all of it may change.
+fn lasting(record: &Record) -> Option<Value> {
+    let changing: &[&str] = match record {
+        Record::Policy(_) | Record::AccessLog(_) | Record::Audit(_) | Record::Statement(_) => &[],
+        Record::SweepRun(run) if run.finished_at.is_some() => &[],
+        Record::Closing(closing) if closing.closed_at.is_some() => &[],
+        Record::WebhookEndpoint(_) => &["status", "why", "epoch", "place", "recorded_at"],
+        Record::DeadLetter(_) => &[
+            "reason",
+            "status",
+            "times_seen",
+            "last_seen_at",
+            "retry_at",
+            "resolved_at",
+            "redriven_at",
+            "redrive_outcome",
+        ],
+        Record::Event(_) | Record::Access(_) => &["refused"],
+        _ => return None,
+    };
+    let mut value = json!(record);
+    let (_, fields) = value.as_object_mut()?.iter_mut().next()?;
+    for name in changing {
+        fields.as_object_mut()?.remove(*name);
+    }
+    Some(value)
+}
+
+/// What a store has, it still has later. The outcome of an event changes only with a line in the journal.
+fn expect_continued(earlier: &[Record], later: &[Record]) {
+    let of = |records: &[Record]| -> BTreeSet<String> {
+        let lasting = records.iter().filter_map(lasting);
+        lasting.map(|record| record.to_string()).collect()
+    };
+    let (all, some) = (of(later), of(earlier));
+    let lost: Vec<&String> = some.difference(&all).take(1).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(some.len() > 1_000, "{}", some.len());
+
+    let decided = |records: &[Record]| -> BTreeMap<String, usize> {
+        let mut lines = BTreeMap::new();
+        for record in records {
+            if let Record::Change(change) = record
+                && matches!(
+                    change.entry.change.kind(),
+                    ChangeKind::EventAccepted | ChangeKind::EventRefused
+                )
+            {
+                *lines.entry(change.entry.key.to_string()).or_default() += 1;
+            }
+        }
+        lines
+    };
+    let events = |records: &[Record]| -> BTreeMap<(String, String), Box<MovedEvent>> {
+        let events = records.iter().filter_map(|record| match record {
+            Record::Event(event) => Some(event.clone()),
+            _ => None,
+        });
+        events
+            .map(|event| ((event.source.to_string(), event.id.to_string()), event))
+            .collect()
+    };
+    let (decided_before, decided_after, events_after) = (decided(earlier), decided(later), events(later));
+    let mut compared = 0;
+    for (name, event) in events(earlier) {
+        let client = event.client.to_string();
+        if decided_before.get(&client) == decided_after.get(&client) {
+            assert_eq!(event, events_after[&name]);
+            compared += 1;
+        }
+    }
+    assert!(compared > 200, "{compared}");
+}
+
+/// The journal is how the later one begins, client by client.
+fn expect_journal_continued(earlier: &[String], later: &[String]) {
+    let of_client = |lines: &[String]| {
+        let mut changes = BTreeMap::<String, Vec<Value>>::new();
+        for line in journal(lines) {
+            let client = line[0]["client"].to_string();
+            changes.entry(client).or_default().push(line);
+        }
+        changes
+    };
+    let (all, some) = (of_client(later), of_client(earlier));
+    for (client, lines) in &some {
+        assert_same(client, &all[client][..lines.len()], lines);
+    }
+}
+
+/// All that was sent under load is sent once more, to the new store: it knows exactly the events of the export, and has the events
+/// of the old store in the end.
+async fn catch_up(store: &Arc<dyn Store>, source: &Source, exported: &[String], after: &[String]) {
+    let (moved, _) = engine(store, source.clock.now()).await;
+    assert_no_drift(&moved).await;
+    let again: Vec<Incoming> = source.later().into_iter().flat_map(|(_, batch)| batch).collect();
+    moved.set_lanes(&[]).await.unwrap();
+    let outcomes = moved.ingest(again.clone()).await.unwrap();
+    let mut known: BTreeSet<(String, String)> = records(exported)
+        .iter()
+        .filter_map(|record| match record {
+            Record::Event(event) => Some((event.source.to_string(), event.id.to_string())),
+            _ => None,
+        })
+        .collect();
+    let mut counts = [0, 0];
+    for (incoming, outcome) in again.iter().zip(&outcomes) {
+        let Incoming::Event(event) = incoming else {
+            continue;
+        };
+        if event.is_touch() {
+            // It has no id to be recognized by.
+            continue;
+        }
+        let is_new = known.insert((event.source.to_string(), event.id.to_string()));
+        assert_eq!(
+            matches!(outcome, Outcome::Duplicate),
+            !is_new,
+            "{event:?}: {outcome:?}"
+        );
+        counts[usize::from(is_new)] += 1;
+    }
+    assert!(counts.into_iter().all(|count| count > 20), "{counts:?}");
+    let decoder = Decoder::new(Limits::default(), source.clock.now());
+    moved.redrive_deferred(&decoder).await.unwrap();
+    assert_no_drift(&moved).await;
+    assert_same("events", &sent(after), &sent(&export(store).await));
+}
+
+/// The events of the log, without outcomes and times of receipt. Touches are in the log only if they could not be packed.
+fn sent(lines: &[String]) -> Vec<String> {
+    let mut events: Vec<String> = records(lines)
+        .iter()
+        .filter_map(|record| match record {
+            Record::Event(event) if event.kind.type_name() != "account.accessed" => {
+                let mut event = event.clone();
+                (event.received_at, event.refused) = (chrono::DateTime::UNIX_EPOCH, None);
+                Some(json!(event).to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    events.sort();
+    events
 }

@@ -1,7 +1,9 @@
 //! `tenure export` and `tenure import`: a store moves between SQLite and PostgreSQL, and nothing changes.
 
+mod at_rest;
 mod checkpoints;
 mod files;
+mod formats;
 mod load;
 mod relay;
 mod source;
@@ -15,9 +17,33 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{AccessFilter, DeadLetterFilter, Kind, Record, Store};
+use tenure::store::{AccessFilter, DeadLetterFilter, Kind, LinePlace, Record, Store};
 use tenure::wire::archive::{Reader, Writer};
 use tokio::sync::mpsc;
+
+/// Every kind of a record.
+const KINDS: [Kind; 20] = [
+    Kind::Policy,
+    Kind::Backfill,
+    Kind::Clock,
+    Kind::Lane,
+    Kind::Source,
+    Kind::Halt,
+    Kind::AccessLog,
+    Kind::SweepRun,
+    Kind::Closing,
+    Kind::WebhookEndpoint,
+    Kind::Audit,
+    Kind::DeadLetter,
+    Kind::Client,
+    Kind::Touches,
+    Kind::TouchRun,
+    Kind::Event,
+    Kind::Statement,
+    Kind::Access,
+    Kind::Relay,
+    Kind::Change,
+];
 
 /// The lines of an export.
 async fn export(store: &Arc<dyn Store>) -> Vec<String> {
@@ -57,12 +83,27 @@ async fn import(store: &Arc<dyn Store>, lines: &[String]) {
 fn content(lines: &[String]) -> Vec<String> {
     let is_content = |record: &Record| !matches!(record.kind(), Kind::Relay | Kind::Change);
     let mut content: Vec<String> = records(lines)
-        .iter()
-        .filter(|record| is_content(record))
-        .map(|record| serde_json::to_string(record).unwrap())
+        .into_iter()
+        .filter(is_content)
+        .map(|mut record| {
+            if let Record::WebhookEndpoint(endpoint) = &mut record {
+                // `webhooks` tests that it receives what the old store had not sent.
+                (endpoint.epoch, endpoint.place) = (0, LinePlace::default());
+                endpoint.recorded_at = DateTime::UNIX_EPOCH;
+            }
+            serde_json::to_string(&record).unwrap()
+        })
         .collect();
     content.sort();
     content
+}
+
+/// The lines of the records. Events of a client with the same time are in the order of the numbers of their sources, which belong
+/// to one database.
+fn sorted_lines(lines: &[String]) -> Vec<String> {
+    let mut lines = lines[1..lines.len() - 1].to_vec();
+    lines.sort();
+    lines
 }
 
 /// The journal in its order, without numbers.

@@ -7,8 +7,12 @@ use serde_json::json;
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::demo::{Arriving, Delivery, Shape, World};
 use tenure::domain::{ClientKey, Month, Policy, Sweep};
-use tenure::engine::{AdoptionMode, Authority, CloseRequest, Discard, Engine, Incoming, NOTICE, Outcome};
-use tenure::store::{AuditHow, Cursor, DeadLetterFilter, Store, Watermark};
+use tenure::engine::{
+    AdoptionMode, Authority, CloseRequest, DeliveryStart, Discard, Engine, FeedStart, Incoming, NOTICE,
+    NewEndpoint, Outcome,
+};
+use tenure::store::{AuditHow, Cursor, DeadLetterFilter, EndpointFilter, Store, Watermark};
+use tenure::wire::webhook::{EndpointUrl, SigningKey};
 use tenure::wire::{Decoder, Limits};
 
 use super::{engine, sweep_all};
@@ -119,7 +123,7 @@ impl Source {
         }
     }
 
-    async fn adopt(&self, policy: &Policy) {
+    pub async fn adopt(&self, policy: &Policy) {
         let adopted = self.engine.adopt(policy, NOTICE, AdoptionMode::Confirmed).await;
         adopted.expect("recorded");
         self.clock.set(self.clock.now() + NOTICE + NOTICE);
@@ -129,20 +133,40 @@ impl Source {
         self.engine.ingest(incoming).await.expect("ingested")
     }
 
+    /// Closes a month, at most this number of clients.
+    pub async fn close(&self, month: Month, most: Option<u64>) {
+        let request = CloseRequest {
+            month,
+            by: "ann \"ü\"".parse().expect("a name"),
+            confirmed: true,
+            most,
+        };
+        let closed = self.engine.close_month(&request, |_, _| {}).await;
+        closed.expect("closed");
+    }
+
+    /// Adds an endpoint of webhooks, which has received what is stored so far.
+    pub async fn add_endpoint(&self, name: &str) {
+        let new = NewEndpoint {
+            name: name.into(),
+            url: EndpointUrl::parse("https://crm.example.com/hooks").expect("a URL"),
+            filter: EndpointFilter {
+                partner: Some("acme".into()),
+                client: None,
+                types: vec!["access.*".into()],
+            },
+            secret: SigningKey::new_secret(),
+            start: DeliveryStart::Place(FeedStart::Latest),
+        };
+        let added = self.engine.operator(&operator()).add_endpoint(new).await;
+        added.expect("added");
+    }
+
     /// A month that was closed, one that adjusts it, and one that is being closed.
     async fn close_months(&self) {
         let months = (1..=3).map(|back| Month::of(moved_at() - TimeDelta::days(31 * back)));
         for (month, most) in months.rev().zip([None, None, Some(0)]) {
-            let request = CloseRequest {
-                month,
-                by: "ann \"ü\"".parse().expect("a name"),
-                confirmed: true,
-                most,
-            };
-            self.engine
-                .close_month(&request, |_, _| {})
-                .await
-                .expect("closed");
+            self.close(month, most).await;
             if most.is_none() {
                 let (at, client) = (month.start() + TimeDelta::days(20), format!("billed-{month}"));
                 let assigned = json!({ "data": { "assignment_id": "a" } });
@@ -213,6 +237,7 @@ impl Source {
         self.add_dead_letters(at(20)).await;
         // Settings.
         let ann = operator().because("for a \"test\"\n");
+        self.add_endpoint("crm").await;
         let paused = self
             .engine
             .operator(&ann)
