@@ -21,7 +21,9 @@ fn stored(version: u32) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_of_every_format_is_imported_into_postgres_and_sqlite() {
     if std::env::var_os(UPDATE).is_some() {
-        let source = Source::fill(Fresh::sqlite("").await.store.clone()).await;
+        // Its folder exists as long as this.
+        let from = Fresh::sqlite("").await;
+        let source = Source::fill(from.store.clone()).await;
         source.publish_half().await;
         let lines = some_of(&records(&export(&source.store).await));
         std::fs::write(stored(VERSION), lines.join("\n") + "\n").expect("written");
