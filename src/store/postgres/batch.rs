@@ -138,12 +138,14 @@ impl PostgresBatch {
 pub(super) fn begin_statement(writer: i64) -> String {
     // Plans are cached: a plan made for an empty table would scan the grown table until its next analysis. By default
     // the server would plan each statement again, by the length of the arrays, which takes as long as the rest of a
-    // small batch. A bitmap would read all of a client's history before its first page.
+    // small batch. A bitmap would read all of a client's history before its first page. An index that has all columns of a
+    // small table would be read as a whole instead of searched.
     // The lock on `schema_compat` comes before every other lock, as it does in a migration that raises `min_writer`:
     // with locks in another order the two would deadlock. The trigger would acquire it later, with the first write.
     format!(
-        "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local plan_cache_mode = force_generic_plan; \
-         set local tenure.writer = {writer}; lock table schema_compat in access share mode"
+        "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_indexonlyscan = off; \
+         set local plan_cache_mode = force_generic_plan; set local tenure.writer = {writer}; \
+         lock table schema_compat in access share mode"
     )
 }
 

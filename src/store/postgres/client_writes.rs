@@ -163,8 +163,9 @@ impl<'a> ClientArrays<'a> {
     }
 }
 
-/// Locked rows have not moved. The client is compared for safety only. Its partner never changes. Every client must still have
-/// the version that was read.
+/// Locked rows have not moved, so each is found by its place. The client is compared for safety only, and not with `=`: by that,
+/// PostgreSQL could join along the index of clients, and a plan that was cached when there were few would scan all of it once
+/// there are many. The partner never changes. Every client must still have the version that was read.
 pub(super) const UPDATE: &str = "update clients
      set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
          as_of = w.as_of, version = w.version, doc = w.doc::json, account = w.account,
@@ -179,7 +180,7 @@ pub(super) const UPDATE: &str = "update clients
                 unnest($13::text[]) as place
      ) w
      where clients.ctid = w.place::tid and clients.version = w.version - 1
-           and clients.client = w.client";
+           and clients.client is not distinct from w.client";
 
 /// Writes clients that have no row yet, and marks none of them as written to the journal.
 pub(super) async fn insert(connection: &mut PgConnection, writes: &[ClientWrite], held: &Held) -> Result<()> {

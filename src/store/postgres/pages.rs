@@ -16,10 +16,11 @@ const PAGE: usize = 250;
 /// Begins a transaction that reads pages of one database snapshot.
 ///
 /// Rows are read in the order of an index. A plan that was made for a small table would scan a grown one, and a bitmap or a sort
-/// would read all rows of a client before the first page. Without cached plans, an array of 250 clients would be planned each time.
+/// would read all rows of a client before the first page. An index that has all columns of a small table would be read as a whole
+/// instead of searched. Without cached plans, an array of 250 clients would be planned each time.
 pub(super) const BEGIN: &str = "begin isolation level repeatable read, read only; \
                                 set local enable_seqscan = off; set local enable_bitmapscan = off; \
-                                set local plan_cache_mode = force_generic_plan";
+                                set local enable_indexonlyscan = off; set local plan_cache_mode = force_generic_plan";
 
 /// A query that is read page by page. `$1` is an array of the numbers of clients; `$2` is the most rows of each
 /// client. Some queries have `$3`: for each client, a moment before the first row.

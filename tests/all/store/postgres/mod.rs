@@ -3,6 +3,7 @@
 mod connections;
 mod numbering;
 mod outbox;
+mod plans;
 mod views;
 
 use std::sync::Arc;
