@@ -1,6 +1,6 @@
 //! A commit: everything that one transaction writes. The engine plans it, an adapter writes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::{ClientKey, Entry, Event, EventKind, Refusal, Sweep};
 
-/// The writes of one transaction. Empty fields cost nothing.
+/// The writes of one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// In key order.
@@ -41,7 +41,7 @@ pub struct Commit {
     pub checkpoints: Vec<CheckpointWrite>,
     /// New or moved deadlines.
     pub deadlines_set: Vec<(ClientKey, Sweep, DateTime<Utc>)>,
-    /// Removed deadlines.
+    /// Removed deadlines. None of them is set as well.
     pub deadlines_cleared: Vec<(ClientKey, Sweep)>,
     pub dead_letters: Vec<DeadLetter>,
     /// The watermark of a lane after this transaction.
@@ -73,6 +73,15 @@ impl Commit {
             && self.watermark.is_none()
             && self.heard.is_empty()
             && self.swept.is_none()
+    }
+
+    /// Whether no deadline is both set and cleared: adapters may do either first.
+    pub(super) fn has_distinct_deadlines(&self) -> bool {
+        let set = self.deadlines_set.iter().map(|(key, sweep, _)| (key, *sweep));
+        let set: HashSet<(&ClientKey, Sweep)> = set.collect();
+        self.deadlines_cleared
+            .iter()
+            .all(|(key, sweep)| !set.contains(&(key, *sweep)))
     }
 
     /// The clients that this commit writes, in key order.
@@ -217,6 +226,22 @@ pub(super) fn expect_written(written: u64, writes: &[ClientWrite]) -> Result<(),
     Err(StoreError::Conflict(format!(
         "only {written} of {expected} clients still had the version that was read"
     )))
+}
+
+/// Checks that every new event is in the log.
+pub(super) fn expect_added(added: i64, events: &[EventWrite]) -> Result<(), StoreError> {
+    if usize::try_from(added).is_ok_and(|added| added == events.len()) {
+        return Ok(());
+    }
+    let id = RowId {
+        table: "events",
+        key: &"a batch",
+    };
+    let expected = events.len();
+    Err(id.unreadable(
+        "ref",
+        format!("only {added} of {expected} new events were written"),
+    ))
 }
 
 /// Checks that every event whose outcome changes is in the log.

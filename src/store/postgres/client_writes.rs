@@ -46,7 +46,7 @@ pub(super) async fn look_up(
 
 /// The rows of clients that a commit writes.
 pub(super) struct ClientRows<'a> {
-    pub known: KnownClients<'a>,
+    known: KnownClients<'a>,
     new: ClientArrays<'a>,
     /// Clients with journal lines but no other write.
     journaled: Vec<i32>,
@@ -81,20 +81,20 @@ impl<'a> ClientRows<'a> {
         }
     }
 
-    /// If there are new clients, writes all clients, and returns how many were written. Existing clients come first: they may
-    /// free a name that a new one takes. Marks clients that have journal lines only.
-    pub async fn write_before_events(&mut self, connection: &mut PgConnection) -> Result<u64> {
-        stamp(connection, std::mem::take(&mut self.journaled)).await?;
+    /// Marks clients that have journal lines only, and writes new clients. Existing clients have to be written before those: they
+    /// may free a name that a new one takes. Returns how many clients were written, and the existing ones that were not.
+    pub async fn write_new(self, connection: &mut PgConnection) -> Result<(u64, KnownClients<'a>)> {
+        stamp(connection, self.journaled).await?;
         if self.new.clients.is_empty() {
-            return Ok(0);
+            return Ok((0, self.known));
         }
-        let known = std::mem::take(&mut self.known);
         let mut written = 0;
-        if !known.is_empty() {
-            let update = known.bind(sqlx::query(UPDATE)).execute(&mut *connection);
+        if !self.known.is_empty() {
+            let update = self.known.bind(sqlx::query(UPDATE)).execute(&mut *connection);
             written += update.await?.rows_affected();
         }
-        Ok(written + insert_clients(connection, std::mem::take(&mut self.new)).await?)
+        written += insert_clients(connection, self.new).await?;
+        Ok((written, KnownClients::default()))
     }
 }
 

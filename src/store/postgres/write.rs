@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::{FromRow, PgConnection};
 
 use super::batch::Held;
 use super::client_writes::{ClientRows, KnownClients, Statement};
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
-use crate::store::columns::optional_text;
-use crate::store::commit::{data_of, expect_logged, expect_written};
+use crate::store::columns::{optional_text, row};
+use crate::store::commit::{data_of, expect_added, expect_logged, expect_written};
 use crate::store::outbox::ChangeColumns;
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, StoreError};
@@ -37,20 +37,33 @@ macro_rules! step {
     }};
 }
 
-/// Most of what a commit writes, in one statement. No two of its parts write the same row, which PostgreSQL would not allow: a
-/// deadline is either cleared or set.
+/// Most of what a commit writes, in one statement: see [`combine`] for what its parts may contain. No two of them write the same
+/// row: a deadline is either cleared or set.
 static MAIN: LazyLock<String> = LazyLock::new(|| {
     combine(&[
-        ("clients_written", client_writes::UPDATE),
-        ("events_written", EVENTS),
-        ("journal_written", JOURNAL),
+        ("clients_updated", client_writes::UPDATE),
+        ("events_added", EVENTS),
+        ("lines_added", JOURNAL),
         ("deadlines_cleared", CLEAR_DEADLINES),
         ("deadlines_set", SET_DEADLINES),
     ])
 });
 
+row! {
+    /// How many rows some parts of [`MAIN`] wrote. A deadline that is cleared may be missing, so nobody counts those.
+    Counts {
+        clients_updated: i64,
+        events_added: i64,
+        lines_added: i64,
+    }
+}
+
 /// Writes everything of a commit, without ending the transaction.
 pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held) -> Result<()> {
+    debug_assert!(
+        commit.has_distinct_deadlines(),
+        "a deadline is both set and cleared"
+    );
     let at = commit.recorded_at;
     // Numbers first: another transaction that adds the same ones waits until this one ends.
     let numbers = step!(session, |connection| async {
@@ -60,15 +73,15 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
         client_writes::look_up(connection, &commit.clients, held).await?;
         Ok(numbers)
     });
-    let mut clients = ClientRows::of(&commit.clients, &commit.journal, held);
-    let mut written = step!(session, |connection| async {
-        let written = clients.write_before_events(connection).await?;
+    let clients = ClientRows::of(&commit.clients, &commit.journal, held);
+    let (mut written, known) = step!(session, |connection| async {
+        let written = clients.write_new(connection).await?;
         touches::end_windows(connection, commit, held).await?;
         touches::write(connection, &commit.touches, held).await?;
         touches::write_closed_runs(connection, &commit.touches, held).await?;
         Ok(written)
     });
-    for rows in main_rows(commit, clients.known) {
+    for rows in main_rows(commit, known) {
         written += step!(session, |connection| main(connection, rows, &numbers, held, at));
     }
     expect_written(written, &commit.clients)?;
@@ -118,7 +131,8 @@ struct MainRows<'a> {
     set: &'a [(ClientKey, Sweep, DateTime<Utc>)],
 }
 
-/// The rows of a commit that [`MAIN`] writes, in parts. The first has everything but long lists of events and lines.
+/// The rows of a commit for one [`MAIN`] statement or several. Only the lists of events and lines can be long: the first statement
+/// has all clients and deadlines, and each has at most [`ROWS`] events and as many lines. None: there is nothing to write.
 fn main_rows<'a>(commit: &'a Commit, clients: KnownClients<'a>) -> Vec<MainRows<'a>> {
     fn part<T>(rows: &[T], number: usize) -> &[T] {
         rows.chunks(ROWS).nth(number).unwrap_or_default()
@@ -157,21 +171,25 @@ async fn main(
     held: &Held,
     at: DateTime<Utc>,
 ) -> Result<u64> {
-    let lines = rows.journal.len();
-    let query = rows.clients.bind(sqlx::query(&MAIN));
-    let query = bind_events(query, rows.events, numbers, held, at);
-    let query = bind_journal(query, rows.journal, numbers, held, at);
-    let query = bind_cleared(query, rows.cleared, numbers, held);
-    let query = bind_set(query, rows.set, numbers, held);
-    let written: Vec<i64> = query.fetch_one(connection).await?.try_get(0)?;
-    let written = |place: usize| written.get(place).copied().unwrap_or_default().unsigned_abs();
-    if written(2) < lines as u64 {
-        // The relay would never publish these lines.
+    let (events, lines) = (rows.events, rows.journal.len());
+    let written = bind_main(rows, numbers, held, at).fetch_one(connection).await?;
+    let written = Counts::from_row(&written)?;
+    expect_added(written.events_added, events)?;
+    if written.lines_added.unsigned_abs() < lines as u64 {
         return Err(StoreError::Conflict(
             "this server's transaction numbers are below those of published changes: the tables came from another server".into(),
         ));
     }
-    Ok(written(0))
+    Ok(written.clients_updated.unsigned_abs())
+}
+
+/// In the order of the parts.
+fn bind_main<'a>(rows: MainRows<'a>, numbers: &Numbers, held: &Held, at: DateTime<Utc>) -> Statement<'a> {
+    let query = rows.clients.bind(sqlx::query(&MAIN));
+    let query = bind_events(query, rows.events, numbers, held, at);
+    let query = bind_journal(query, rows.journal, numbers, held, at);
+    let query = bind_cleared(query, rows.cleared, numbers, held);
+    bind_set(query, rows.set, numbers, held)
 }
 
 const EVENTS: &str = "insert into events (time, received_at, client, type, reason, ref, sequence, actor, data)
@@ -242,6 +260,7 @@ async fn outcomes(
     expect_logged(changed, updates)
 }
 
+/// Writes nothing if the relay would never publish it, because it has published lines with higher numbers.
 const JOURNAL: &str = "insert into journal
          (xid, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor,
           cause_reason, id, before, after, data)
@@ -360,4 +379,29 @@ pub(super) async fn set_deadlines(
         query.execute(connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Arguments, Execute};
+
+    use super::*;
+
+    #[test]
+    fn every_parameter_of_main_is_bound() {
+        let rows = MainRows {
+            clients: KnownClients::default(),
+            events: &[],
+            journal: &[],
+            cleared: &[],
+            set: &[],
+        };
+        let mut query = bind_main(rows, &Numbers::default(), &Held::default(), DateTime::UNIX_EPOCH);
+        let bound = query.take_arguments().unwrap().unwrap().len();
+        let numbers = query.sql().split('$').skip(1).map(|piece| {
+            let digits: String = piece.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<usize>().unwrap()
+        });
+        assert_eq!(numbers.max(), Some(bound));
+    }
 }

@@ -27,6 +27,10 @@ pub(super) async fn all(
     numbers: &mut Numbers,
     held: &mut Held,
 ) -> Result<()> {
+    debug_assert!(
+        commit.has_distinct_deadlines(),
+        "a deadline is both set and cleared"
+    );
     let at = micros(commit.recorded_at);
     numbers.assign(connection, commit).await?;
     client_writes::write(connection, &commit.clients, numbers, held).await?;
