@@ -65,7 +65,7 @@ pub(super) struct PostgresBatch {
     numbering_doubted: Arc<AtomicBool>,
 }
 
-/// What the transaction knows about locked clients.
+/// What the transaction knows about clients, most of it since it locked them, and the numbers of words and sources.
 #[derive(Default)]
 pub(super) struct Held {
     /// The numbers of clients. They never change.
@@ -74,7 +74,8 @@ pub(super) struct Held {
     pub places: HashMap<ClientKey, String>,
     /// Clients in a renew-only window, which a write ends. Their touches are locked too.
     pub renew_only: HashSet<ClientKey>,
-    /// The numbers of words and sources that were read with the clients.
+    /// The numbers of words and sources that were read with the clients of events. The first write takes them. Another write of
+    /// the same transaction reads its own.
     pub dictionary: Numbers,
 }
 

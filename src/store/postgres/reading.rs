@@ -1,6 +1,12 @@
 //! What a batch reads after it has locked its clients.
 //!
-//! Not in the statement that locks: that one would read as of its start, before it waited for a client.
+//! Not in the statement that locks the clients: that one would read as of its start, before it waited for a client.
+//!
+//! Each statement here locks touches, and may wait as well, but only for a renewal: every other write of a client's touches locks
+//! the client first. It reads the touches as the renewal leaves them, and everything else as of its own start. That suffices: a
+//! renewal logs no event, and no other transaction logs an event of a locked client. A client that is not locked, because it is
+//! new or not part of the batch, may get an event with one of these ids meanwhile; the constraint `events_by_ref` then refuses
+//! the batch.
 
 use std::collections::HashSet;
 
