@@ -403,6 +403,101 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
 }
 
+/// PostgreSQL divides long lists of events and lines among several statements.
+pub async fn a_commit_with_long_lists_is_complete(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let mut first = clients(vec![new_client(&a, "Bakery")]);
+    first.deadlines_set = vec![(a.clone(), Sweep::AccessExpiry, moment(5))];
+    put(store, first).await.unwrap();
+    let requested = || kind("access.requested", &json!({}));
+    let mut lines = Vec::new();
+    let mut stored_events = 0;
+    for (version, events, new_lines) in [(1, 2_500, 1_200), (2, 1_200, 2_500)] {
+        let ids = (0..events).map(|n| event(&a, &format!("{version}-{n}"), n, requested()));
+        let journal: Vec<_> = (0..new_lines)
+            .map(|n| entry(&a, &format!("{version}-{n}")))
+            .collect();
+        let (set, cleared) = match version {
+            1 => (Sweep::StalledInvitations, Sweep::AccessExpiry),
+            _ => (Sweep::AccessExpiry, Sweep::StalledInvitations),
+        };
+        let written = Commit {
+            clients: vec![write(&a, new_client(&a, "Bakery").document.client, version)],
+            events: ids.map(applied).collect(),
+            journal: journal.clone(),
+            deadlines_set: vec![(a.clone(), set, moment(7))],
+            deadlines_cleared: vec![(a.clone(), cleared)],
+            ..commit()
+        };
+        put(store, written).await.unwrap();
+        stored_events += usize::try_from(events).unwrap();
+        lines.extend(journal);
+        assert_eq!(store.client(&a).await.unwrap().unwrap().version, version + 1);
+        assert_eq!(store.history(&a).await.unwrap().len(), stored_events);
+        let stored = store.journal(&a, 0, 10_000).await.unwrap();
+        assert!(stored.iter().map(|line| &line.entry).eq(&lines), "{version}");
+        for (sweep, due) in [(set, vec![(moment(7), a.clone())]), (cleared, vec![])] {
+            assert_eq!(store.due(sweep, moment(9), None, 9).await.unwrap(), due);
+        }
+    }
+}
+
+/// A late event from one source can cause the correction of a change that an event from another source caused.
+pub async fn a_commit_names_sources_that_its_batch_has_not_read(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let of = |source: &str, id: &str, seconds| Event {
+        source: source.into(),
+        ..event(&a, id, seconds, kind("access.requested", &json!({})))
+    };
+    let known = Commit {
+        clients: vec![new_client(&a, "Bakery")],
+        events: vec![applied(of("/read", "e-1", 1)), applied(of("/known", "e-2", 2))],
+        ..commit()
+    };
+    put(store, known).await.unwrap();
+    let mut batch = store.begin().await.unwrap();
+    let ids = [("/read", "e-1"), ("/read", "e-3")];
+    let (locked, logged) = batch
+        .lock_for_events(std::slice::from_ref(&a), &ids)
+        .await
+        .unwrap();
+    assert_eq!((locked.len(), logged), (1, [0].into()));
+    let caused_by = |event: &Event| {
+        let mut line = entry(&a, "-");
+        line.change = Change::InvitationSent(None);
+        line.cause = Cause::from(event);
+        line
+    };
+    let lines: Vec<_> = [
+        of("/read", "e-3", 3),
+        of("/known", "e-2", 2),
+        of("/new", "e-4", 4),
+    ]
+    .iter()
+    .map(caused_by)
+    .collect();
+    let written = Commit {
+        clients: vec![write(&a, locked[0].document.client.clone(), 1)],
+        events: vec![applied(of("/read", "e-3", 3))],
+        journal: lines.clone(),
+        ..commit()
+    };
+    batch.commit(&written).await.unwrap();
+    let stored = store.journal(&a, 0, 10).await.unwrap();
+    assert!(stored.iter().map(|line| &line.entry).eq(&lines), "{stored:?}");
+    let mut batch = store.begin().await.unwrap();
+    let asked = [
+        ("/known", "e-1"),
+        ("/read", "e-3"),
+        ("/known", "e-2"),
+        ("/new", "e-4"),
+    ];
+    assert_eq!(duplicates(&mut *batch, &asked).await, [1, 2].into());
+    batch.rollback().await.unwrap();
+}
+
 pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let store = &*fresh.store;
     let keys: Vec<ClientKey> = (0..10_000).map(|n| key(&format!("c-{n:05}"))).collect();

@@ -196,10 +196,13 @@ conformance! {
         ids_of_every_form_read_back_and_stay_distinct,
         views_show_names,
         a_later_commit_changes_outcomes,
+        a_commit_with_long_lists_is_complete,
+        a_commit_names_sources_that_its_batch_has_not_read,
         ten_thousand_clients_fit_one_commit;
     names:
         one_client_of_a_partner_holds_a_name,
         two_clients_swap_names_in_one_commit,
+        a_client_cannot_be_renamed_to_a_name_that_is_held,
         holders_returns_the_clients_that_hold_names;
     histories:
         a_history_is_sorted_with_its_touches,
@@ -305,9 +308,12 @@ conformance! {
     transactions:
         a_dropped_batch_leaves_no_trace,
         a_conflict_leaves_no_trace,
+        a_stale_client_leaves_no_trace,
+        an_empty_batch_reads_and_writes_nothing,
         parts_of_a_transaction_see_earlier_parts,
         a_transaction_is_atomic,
-        the_second_batch_sees_the_writes_of_the_first;
+        the_second_batch_sees_the_writes_of_the_first,
+        the_second_batch_of_events_sees_the_writes_of_the_first;
     webhooks:
         an_endpoint_is_read_back_as_it_was_changed,
         progress_is_recorded_for_the_present_revision_only,

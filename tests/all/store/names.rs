@@ -47,6 +47,17 @@ pub async fn two_clients_swap_names_in_one_commit(fresh: Fresh) {
     failed_redrives(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
 }
 
+/// On PostgreSQL a deferrable constraint notices at the end of the statement, after the row of its answer.
+pub async fn a_client_cannot_be_renamed_to_a_name_that_is_held(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    let new = vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")];
+    put(store, clients(new)).await.unwrap();
+    let renamed = write(&b, new_client(&b, "Bakery").document.client, 1);
+    failed_redrives(store, clients(vec![renamed])).await;
+    assert_eq!(store.client(&b).await.unwrap().unwrap().version, 1);
+}
+
 pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
     let store = &*fresh.store;
     let straße = key("a");

@@ -196,3 +196,42 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
     assert_eq!(touching.await.unwrap(), HashSet::new());
     assert_eq!(touches_of(&*store, &a).await, [10, 20]);
 }
+
+/// As above, with the events of a batch: the statement that waits for the renewal reads everything else as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_events_wait_for_a_touch_in_progress() {
+    let fresh = Fresh::postgres("renewals_events").await;
+    let store = fresh.store.clone();
+    let a = key("a");
+    let mut first = clients(vec![new_client(&a, "A")]);
+    first.touches = vec![touched(&a, &[10], renew_only(10, 100))];
+    first.events = vec![applied(added(&a, "e-1", 0, "A"))];
+    put(&*store, first).await.unwrap();
+    let mut touching = store.begin().await.unwrap();
+    let renewal = Renewal {
+        key: a.clone(),
+        touches: run(&[20]),
+    };
+    assert_eq!(touching.renew(&[renewal], 2).await.unwrap().len(), 1);
+    let locking = tokio::spawn({
+        let (store, a) = (store.clone(), a.clone());
+        async move {
+            let mut batch = store.begin().await.unwrap();
+            let ids = [("/apps/space", "e-2"), ("/apps/space", "e-1")];
+            let seen = batch.lock_for_events(&[a], &ids).await.unwrap();
+            (batch, seen)
+        }
+    });
+    fresh.database.wait_for_blocked_writer().await;
+    assert!(!locking.is_finished());
+    touching.commit(&commit()).await.unwrap();
+    let (batch, (locked, duplicates)) = locking.await.unwrap();
+    assert_eq!(locked.len(), 1);
+    assert_eq!(locked[0].touches, run(&[10, 20]));
+    assert_eq!(duplicates, HashSet::from([1]));
+    // It has found the window: the write ends it.
+    let written = clients(vec![write(&a, locked[0].document.client.clone(), 1)]);
+    batch.commit(&written).await.unwrap();
+    assert_eq!(renew(&*store, &[(&a, &[30])], 2).await, HashSet::new());
+    assert_eq!(touches_of(&*store, &a).await, [10, 20]);
+}
