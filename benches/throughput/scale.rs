@@ -136,7 +136,7 @@ pub const QUICK: Scale = Scale {
     imports: Imports {
         claims: 5_000,
         holdings: 2_500,
-        clients: 25,
+        clients: 20,
         history: 1_000,
         single_history: 5_000,
         batch: 1_000,

@@ -77,13 +77,12 @@ pub fn measure(bench: &mut Bench<'_>) {
 
 /// Measures histories of so many events per client, and longer ones that begin with the same events.
 fn measure_histories(bench: &mut Bench<'_>, keys: Keys, clients: usize, history: usize, period: Period) {
-    let batch = bench.scale.imports.batch;
     let [first, rest] = [0, 1].map(|part| period.part(part, 2));
     let mut population = Population::new(14, "history", clients);
     let mut events = population.activate_all(first);
     events.extend(population.steady_events(clients * history * LARGER - events.len(), rest));
-    let run = batch.div_ceil(CLIENTS_OF_A_BATCH.min(clients));
-    let import = |history| Import::late(clients, history, run, batch);
+    let run = bench.scale.imports.batch / CLIENTS_OF_A_BATCH.min(clients);
+    let import = |history| Import::late(clients, history, run);
     measure_both(bench, keys, &events, &[import(history), import(history * LARGER)]);
 }
 
@@ -125,18 +124,21 @@ impl Import {
         }
     }
 
-    /// This number of events of each of these clients, which take turns in the list. They arrive in runs of `run` events of one client.
-    /// Some events arrive with the next run of their client.
-    fn late(clients: usize, history: usize, run: usize, batch: usize) -> Self {
-        let arrival = |place: usize| {
+    /// This number of events of each of these clients, which take turns in the list. A batch has a run of `run` events of each of a few
+    /// clients, without some events, which are late: they arrive with the next run.
+    fn late(clients: usize, history: usize, run: usize) -> Self {
+        let batch = |place: &usize| {
             let (number, client) = (place / clients, place % clients);
             let is_late = number % LATE == LATE / 2;
-            (number / run + usize::from(is_late), client)
+            (number / run + usize::from(is_late), client / CLIENTS_OF_A_BATCH)
         };
         let mut places: Vec<usize> = (0..clients * history).collect();
-        places.sort_by_key(|place| arrival(*place));
+        places.sort_by_key(batch);
         Self {
-            batches: places.chunks(batch).map(<[_]>::to_vec).collect(),
+            batches: places
+                .chunk_by(|one, next| batch(one) == batch(next))
+                .map(<[_]>::to_vec)
+                .collect(),
             refused: 0,
             has_late: true,
         }
