@@ -62,7 +62,7 @@ pub struct Imports {
     pub claims: usize,
     /// Holdings of one client.
     pub holdings: usize,
-    /// Clients with long histories, and the events of each.
+    /// Clients with long histories, and the events of each. Shorter histories have no checkpoints, and cannot be compared.
     pub clients: usize,
     pub history: usize,
     /// Events of a single client.
@@ -136,8 +136,8 @@ pub const QUICK: Scale = Scale {
     imports: Imports {
         claims: 5_000,
         holdings: 2_500,
-        clients: 20,
-        history: 1_000,
+        clients: 10,
+        history: 2_500,
         single_history: 5_000,
         batch: 1_000,
     },

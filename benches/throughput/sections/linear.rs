@@ -19,8 +19,7 @@ use crate::population::{Period, Population};
 const LARGER: usize = 4;
 /// Names to claim.
 const NAMES: usize = 50;
-/// Clients in a batch of long histories. The other clients have their events in other batches, as in an export that one app makes
-/// client by client.
+/// Clients in a batch of long histories.
 const CLIENTS_OF_A_BATCH: usize = 10;
 /// One event of so many is late.
 const LATE: usize = 10;
@@ -125,15 +124,19 @@ impl Import {
     }
 
     /// This number of events of each of these clients, which take turns in the list. A batch has a run of `run` events of each of a few
-    /// clients, without some events, which are late: they arrive with the next run.
+    /// clients, one client after the other. Some events are missing from their run: they arrive with the next one, late.
     fn late(clients: usize, history: usize, run: usize) -> Self {
-        let batch = |place: &usize| {
+        let arrival = |place: &usize| {
             let (number, client) = (place / clients, place % clients);
             let is_late = number % LATE == LATE / 2;
-            (number / run + usize::from(is_late), client / CLIENTS_OF_A_BATCH)
+            (number / run + usize::from(is_late), client)
+        };
+        let batch = |place: &usize| {
+            let (run, client) = arrival(place);
+            (run, client / CLIENTS_OF_A_BATCH)
         };
         let mut places: Vec<usize> = (0..clients * history).collect();
-        places.sort_by_key(batch);
+        places.sort_by_key(arrival);
         Self {
             batches: places
                 .chunk_by(|one, next| batch(one) == batch(next))
