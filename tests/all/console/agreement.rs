@@ -122,8 +122,7 @@ async fn the_overview_counts_expiries_dead_letters_and_refusals() {
     for client in ["nobody-1", "nobody-2"] {
         site.event(client, "client.deleted", now, json!({})).await;
     }
-    site.event("a", "subscription.ended", now, json!({"id": "none"}))
-        .await;
+    site.event("a-2", "client.added", now, json!({"name": "a"})).await;
     let mut text = page(&site, "/").await;
     // They are counted in the background.
     for _ in 0..200 {
@@ -211,10 +210,10 @@ async fn refuse_some(site: &Site) {
         (
             "r3",
             "/accounts",
-            "bakery",
-            "subscription.ended",
+            "bakery-2",
+            "client.added",
             noon(),
-            json!({"id": "none"}),
+            json!({"name": "bakery"}),
         ),
         (
             "r4",

@@ -79,7 +79,7 @@ async fn a_comparison_leads_to_all_partners_and_says_if_nobody_differs() {
 async fn the_overview_counts_what_its_cards_leave_out() {
     let site = Site::start(noon(), &[]).await;
     for reason in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
-        site.dead("http", &format!("reason {reason}"), b"nonsense", &[])
+        site.dead("http", &format!("reason {reason}"), reason.as_bytes(), &[])
             .await;
     }
     let overview = page(&site, "/").await;

@@ -151,7 +151,13 @@ fn unchanged(before: &[String], lines: &[String], after: &[String]) -> Vec<Kind>
     };
     let changes = |kind: &Kind| match kind {
         // These do not change, or are there for a moment only.
-        Kind::Backfill | Kind::Lane | Kind::Source | Kind::Halt | Kind::AccessLog | Kind::Relay => true,
+        Kind::Backfill
+        | Kind::Clock
+        | Kind::Lane
+        | Kind::Source
+        | Kind::Halt
+        | Kind::AccessLog
+        | Kind::Relay => true,
         // A month is closed when it has ended, which may be before the middle.
         Kind::Closing | Kind::Statement => of(before, *kind) != of(lines, *kind),
         kind => of(before, *kind) != of(lines, *kind) && of(lines, *kind) != of(after, *kind),
