@@ -171,8 +171,12 @@ async fn download(browser: &Browser, folder: &Path) -> Vec<Vec<String>> {
     browser.click_text("a", "Download CSV").await;
     for _ in 0..200 {
         let files = std::fs::read_dir(folder).expect("a folder");
-        let mut files = files.map(|file| file.expect("a file").path());
-        if let Some(file) = files.find(|file| file.extension().is_some_and(|kind| kind == "csv")) {
+        let files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        // The browser makes an empty file with the name, and fills another, which then replaces it.
+        if let [file] = &files[..]
+            && file.extension().is_some_and(|kind| kind == "csv")
+            && std::fs::metadata(file).is_ok_and(|file| file.len() > 0)
+        {
             let mut reader = csv::ReaderBuilder::new()
                 .has_headers(false)
                 .flexible(true)

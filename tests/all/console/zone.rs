@@ -67,7 +67,8 @@ async fn times(browser: &Browser) -> Vec<Time> {
     serde_json::from_value(times).expect("times")
 }
 
-/// The texts with a time of day in UTC that are in no `<time>`. Ids, code and messages are shown as they are.
+/// The texts with a time of day in UTC that are in no `<time>`. Ids, code and messages are shown as they are, and an example is no
+/// moment.
 async fn bare_times(browser: &Browser) -> Vec<String> {
     let texts = browser
         .evaluate(
@@ -75,7 +76,7 @@ async fn bare_times(browser: &Browser) -> Vec<String> {
              const bare = /\\d:\\d\\d(:\\d\\d)?(\\.\\d+)?\\s+UTC|\\d{4}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d/; \
              while (walker.nextNode()) { \
                const node = walker.currentNode; \
-               if (bare.test(node.textContent) && !node.parentElement.closest('time, code, pre, textarea, script, .id, #live')) \
+               if (bare.test(node.textContent.replace(/such as \\S+/, '')) && !node.parentElement.closest('time, code, pre, textarea, script, .id, #live')) \
                  found.push(node.parentElement.outerHTML.slice(0, 200)); \
              } \
              return found",

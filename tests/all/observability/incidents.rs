@@ -54,7 +54,9 @@ fn a_sweep_that_is_held_back_is_a_line_when_it_begins_and_one_when_it_ends() {
         let added = store.set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH).await;
         added.expect("a lane");
     });
-    let worker = tenure.run();
+    let worker = tenure.start();
+    // It is not ready: a lane has no heartbeat.
+    worker.wait_until("an answer", || worker.get("/livez").0 == 200);
     for event in stalled("a") {
         assert_eq!(worker.post("/v1/events", STRUCTURED, &event.to_string()).0, 200);
     }
