@@ -122,7 +122,10 @@ impl Scheduler {
                     .run_turns(*sweep, schedule.cron.clone(), ticked, stop.clone()),
             );
         }
-        turns.spawn(self.clone().watch_halts(stop));
+        // A worker that runs no sweep has none to report on.
+        if !turns.is_empty() {
+            turns.spawn(self.clone().watch_halts(stop));
+        }
         while turns.join_next().await.is_some() {}
         // No sweep waits for it now; it only has to stop polling.
         let _ = cron.shutdown().await;
