@@ -7,11 +7,10 @@ use serde_json::Value;
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Pages, counted_as, number, title};
+use super::ui::{self, Pages, counted_as, title};
 use super::view::View;
 use crate::config::policy_settings;
 use crate::domain::Policy;
-use crate::engine::WALK;
 use crate::store::{AuditEntry, AuditFilter, AuditRecord};
 
 const PAGE: u32 = 50;
@@ -73,24 +72,17 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
 
 /// Why a page has no entry.
 fn empty(view: &View, pages: &Pages) -> Markup {
-    let examined = format!(
-        "{} {} entries",
-        if pages.first.is_some() {
-            "the next"
-        } else {
-            "the newest"
-        },
-        number(WALK)
+    let nothing_yet = ui::empty(
+        "No entry",
+        "What operators do in the console, over HTTP and with commands appears here.",
     );
-    match &pages.next {
-        Some(next) => ui::none_among(&examined, next),
-        None if pages.first.is_some() => ui::nothing_matches("No other entry matches", "/audit"),
-        None if !view.given.is_empty() => ui::nothing_matches("No entry matches the filter", "/audit"),
-        None => ui::empty(
-            "No entry",
-            "What operators do in the console, over HTTP and with commands appears here.",
-        ),
-    }
+    ui::no_row(
+        pages,
+        !view.given.is_empty(),
+        ("entry", "entries"),
+        "/audit",
+        nothing_yet,
+    )
 }
 
 fn filters(view: &View) -> Markup {

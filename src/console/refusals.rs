@@ -8,10 +8,10 @@ use maud::{Markup, html};
 use super::clients::select;
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Pages, Tone, chip_of, counted, number, words};
+use super::ui::{self, Pages, Tone, chip_of, counted, words};
 use super::view::View;
 use crate::domain::Refusal;
-use crate::engine::{Fate, RefusalView, WALK};
+use crate::engine::{Fate, RefusalView};
 use crate::http::ApiError;
 use crate::store::{EventPosition, RefusalFilter};
 
@@ -69,24 +69,17 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
 
 /// Why a page has no refusal.
 fn empty(view: &View, pages: &Pages) -> Markup {
-    let examined = format!(
-        "{} {} refusals",
-        if pages.first.is_some() {
-            "the next"
-        } else {
-            "the newest"
-        },
-        number(WALK)
+    let nothing_yet = ui::empty(
+        "No refused events",
+        "Tenure refuses an event that is impossible at its position in the history of its client.",
     );
-    match &pages.next {
-        Some(next) => ui::none_among(&examined, next),
-        None if pages.first.is_some() => ui::nothing_matches("No other refusal matches", "/refusals"),
-        None if !view.given.is_empty() => ui::nothing_matches("No refusal matches the filter", "/refusals"),
-        None => ui::empty(
-            "No refused events",
-            "Tenure refuses an event that is impossible at its position in the history of its client.",
-        ),
-    }
+    ui::no_row(
+        pages,
+        !view.given.is_empty(),
+        ("refusal", "refusals"),
+        "/refusals",
+        nothing_yet,
+    )
 }
 
 fn filters(view: &View) -> Markup {

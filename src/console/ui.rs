@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 
 use crate::domain::ClientKey;
+use crate::engine::WALK;
 pub use crate::phrases::{ago, counted, counted_as, distance, duration, number, sentence, title, words};
 pub use crate::tone::{Tone, tone};
 
@@ -203,6 +204,27 @@ pub fn none_among(examined: &str, next: &str) -> Markup {
         &format!("None among {examined}"),
         &html! { a rel="next" href=(next) { "Continue" } " to look further." },
     )
+}
+
+/// Why a page of a list has no row, if each page examines [`WALK`] rows from the newest on. `nouns`: one row, and several. `all`: the
+/// list without its filter. `nothing_yet`: what the list says if it has no filter and no row.
+pub fn no_row(
+    pages: &Pages,
+    is_filtered: bool,
+    (one, many): (&str, &str),
+    all: &str,
+    nothing_yet: Markup,
+) -> Markup {
+    let is_later = pages.first.is_some();
+    match &pages.next {
+        Some(next) => {
+            let which = if is_later { "the next" } else { "the newest" };
+            none_among(&format!("{which} {} {many}", number(WALK)), next)
+        }
+        None if is_later => nothing_matches(&format!("No other {one} matches"), all),
+        None if is_filtered => nothing_matches(&format!("No {one} matches the filter"), all),
+        None => nothing_yet,
+    }
 }
 
 /// Some of all rows that are at hand.

@@ -10,16 +10,10 @@ use tenure::engine::{SweepMode, SweepOptions};
 use tenure::store::RefusalFilter;
 
 use super::browser::Browser;
+use super::html::page;
 use super::site::{Site, by, noon, year};
 use super::walks::due;
 use crate::support::http_client;
-
-async fn page(site: &Site, path: &str) -> String {
-    let response = http_client().get(site.url(path)).send().await;
-    let response = response.expect("a response");
-    assert_eq!(response.status(), 200, "{path}");
-    response.text().await.expect("text")
-}
 
 /// The card with this heading.
 fn card<'p>(page: &'p str, heading: &str) -> &'p str {
