@@ -14,6 +14,7 @@ use crate::environment::{Database, Environment, Vhost};
 use crate::figures::Figures;
 use crate::growth::Growth;
 use crate::messages::{self, Message};
+use crate::pages::Page;
 use crate::population::{Period, Population};
 use crate::rows::{Pattern, Written};
 use crate::scale::Scale;
@@ -48,6 +49,10 @@ pub struct Bench<'g> {
     pub written: Vec<(&'static str, Written)>,
     /// The cost of an event at each size.
     pub growth: Vec<Growth>,
+    /// The pages of the console.
+    pub pages: Vec<Page>,
+    /// What else the report should say about the conditions.
+    pub notes: Vec<String>,
     args: &'g Args,
 }
 
@@ -106,6 +111,8 @@ impl<'g> Bench<'g> {
             pattern,
             written: Vec::new(),
             growth: Vec::new(),
+            pages: Vec::new(),
+            notes: Vec::new(),
             args,
         }
     }

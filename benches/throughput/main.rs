@@ -5,12 +5,13 @@
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
 //!     cargo bench --bench throughput -- linear                whether a larger import takes longer per event
 //!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
+//!     cargo bench --bench throughput -- pages                 how long the pages of the console take with many clients
 //!     cargo bench --bench throughput -- --postgres wal_compression=lz4 growth          with another setting of PostgreSQL
 //!     TENURE_TELEMETRY__OTLP_ENDPOINT=http://127.0.0.1:4318 cargo bench --bench throughput -- tenure    with traces, to a collector
 //!
 //! With traces, each message belongs to a recorded trace of its own.
 //!
-//! `growth` and `growth-most` (ten million clients) take long, so they run only when named.
+//! `growth`, `growth-most` (ten million clients) and `pages` take long, so they run only when named.
 //!
 //! Events per second depend on the machine as much as on the program, so the results that matter are ratios. Sections
 //! that are compared alternate in one run, on the same servers, for several rounds; the ratios are those of the
@@ -28,12 +29,14 @@
 mod args;
 mod bench;
 mod check;
+mod copies;
 mod environment;
 mod figures;
 mod growth;
 mod machine;
 mod messages;
 mod pace;
+mod pages;
 mod population;
 mod preload;
 mod publish;

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::goals::GOALS;
-use super::growth;
 use super::lines::LINES;
+use super::{growth, pages};
 use crate::bench::Bench;
 use crate::figures::Figures;
 
@@ -55,6 +55,7 @@ pub fn of(figures: &Figures, notes: &[String], bench: &Bench<'_>) -> String {
         "goals": goals,
         "rows_per_event": rows,
         "growth": growth::json(&bench.growth),
+        "pages": pages::json(&bench.pages),
         "notes": notes,
     });
     format!("{all:#}\n")

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::goals::GOALS;
-use super::growth;
 use super::lines::LINES;
-use crate::figures::Figures;
-use crate::growth::Growth;
+use super::{growth, pages};
+use crate::bench::Bench;
 
-pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
+pub fn table(bench: &Bench<'_>, notes: &[String]) -> String {
+    let figures = &bench.figures;
     let mut text = String::new();
     let measured: Vec<[String; 4]> = LINES
         .iter()
@@ -42,7 +42,8 @@ pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
         ["ratio of medians, or figure", "measured", "target", ""],
         &goals,
     );
-    growth::write_tables(&mut text, growth);
+    growth::write_tables(&mut text, &bench.growth);
+    pages::write(&mut text, &bench.pages);
     for note in notes {
         let indent = if note.starts_with(' ') { "  " } else { "" };
         let _ = writeln!(text, "{indent}- {}", note.trim());

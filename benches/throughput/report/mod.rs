@@ -6,6 +6,7 @@ mod json;
 mod lines;
 mod markdown;
 mod notes;
+mod pages;
 mod svg;
 
 use std::fs;
@@ -25,7 +26,7 @@ const JSON: &str = "target/throughput.json";
 pub fn write(args: &Args, bench: &Bench<'_>) -> io::Result<()> {
     let figures = &bench.figures;
     let notes = notes::of(bench);
-    let table = markdown::table(figures, &bench.growth, &notes);
+    let table = markdown::table(bench, &notes);
     println!("\n{table}");
     let json = args.json.clone().unwrap_or_else(|| here(JSON));
     write_file(&json, &json::of(figures, &notes, bench))?;

@@ -60,6 +60,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
         whole(imports.batch),
     ));
     notes.extend(growth(bench));
+    notes.extend(bench.notes.iter().cloned());
     notes.extend(rows(bench));
     notes
 }

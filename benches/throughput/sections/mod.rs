@@ -9,6 +9,7 @@ mod late;
 mod latency;
 mod linear;
 mod memory;
+mod pages;
 mod per_message;
 mod sweeps;
 mod tenure;
@@ -51,10 +52,12 @@ pub enum Section {
     Growth,
     /// The same with so many clients that loading takes long and needs much disk.
     GrowthMost,
+    /// The pages of the console with many clients.
+    Pages,
 }
 
 impl Section {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Drain,
         Self::Publish,
         Self::PerMessage,
@@ -71,6 +74,7 @@ impl Section {
         Self::Memory,
         Self::Growth,
         Self::GrowthMost,
+        Self::Pages,
     ];
 
     pub fn name(self) -> &'static str {
@@ -91,6 +95,7 @@ impl Section {
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::GrowthMost => "growth-most",
+            Self::Pages => "pages",
         }
     }
 
@@ -116,12 +121,13 @@ impl Section {
                 | Self::Memory
                 | Self::Growth
                 | Self::GrowthMost
+                | Self::Pages
         )
     }
 
     /// Whether it takes so long that it runs only when named.
     pub fn is_long(self) -> bool {
-        matches!(self, Self::Growth | Self::GrowthMost)
+        matches!(self, Self::Growth | Self::GrowthMost | Self::Pages)
     }
 
     pub fn measure(self, bench: &mut Bench<'_>) {
@@ -142,6 +148,7 @@ impl Section {
             Self::Memory => memory::measure(bench),
             Self::Growth => growth::measure(bench),
             Self::GrowthMost => growth::measure_most(bench),
+            Self::Pages => pages::measure(bench),
         }
     }
 }

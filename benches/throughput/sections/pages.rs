@@ -1,0 +1,166 @@
+//! How long the pages of the console take with many clients.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tenure::clock::SystemClock;
+use tenure::domain::{Event, Policy};
+use tenure::engine::{Engine, Incoming};
+use tenure::wire::{Decoder, Limits};
+
+use super::latency::in_millis;
+use crate::bench::{Bench, store};
+use crate::copies::{self, LINKED};
+use crate::environment::Database;
+use crate::figures::Spread;
+use crate::pages::Page;
+use crate::support::http_client;
+
+/// Requests for each page that are measured, after a first one.
+const REQUESTS: usize = 9;
+/// Refused events, more than a page of the console reads.
+const REFUSED: usize = 6_000;
+/// Dead letters.
+const DEAD: usize = 300;
+/// Events per transaction.
+const BATCH: usize = 1_000;
+
+/// Every page that reads the store. `{client}` is a client, `{past}` and `{ahead}` are moments, and `{month}` is this month.
+const PAGES: [(&str, &str); 31] = [
+    ("overview, of the last hour", "/"),
+    ("overview, of the last day", "/?span=day"),
+    ("clients: all", "/clients"),
+    ("clients: the tab of inactive ones", "/clients?tab=inactive"),
+    ("clients: of a partner", "/clients?by=partner&q=growth-000000"),
+    ("clients: an id", "/clients?q={id}"),
+    ("clients: the beginning of all ids", "/clients?q=client"),
+    ("clients: text that no name has", "/clients?q=zzzz"),
+    (
+        "clients: a state that none has, up to the bound",
+        "/clients?access=requested",
+    ),
+    ("a client: now", "/clients/{client}"),
+    ("a client: in the past", "/clients/{client}?at={past}"),
+    ("a client: to come", "/clients/{client}?at={ahead}"),
+    ("a client: verified", "/clients/{client}?verify=now"),
+    ("forecast of 7 days", "/forecast?days=7"),
+    ("forecast of 30 days", "/forecast?days=30"),
+    ("forecast of 90 days", "/forecast?days=90"),
+    ("what-if: the form", "/what-if"),
+    (
+        "what-if: of a partner",
+        "/what-if?partner=growth-000000&access.idle=20d",
+    ),
+    (
+        "what-if: of all clients, up to the bound",
+        "/what-if?access.idle=20d",
+    ),
+    ("statements", "/statements"),
+    ("statement of an open month", "/statements/{month}"),
+    ("the question before closing", "/statements/{month}/close"),
+    ("sweeps", "/sweeps"),
+    ("preview of a sweep", "/sweeps/access-expiry/run"),
+    ("dead letters", "/dead-letters"),
+    ("refusals", "/refusals"),
+    (
+        "refusals: a code that none has, up to the bound",
+        "/refusals?code=name_taken",
+    ),
+    ("sources and lanes", "/sources"),
+    ("webhooks", "/webhooks"),
+    ("policy", "/policy"),
+    ("audit", "/audit"),
+];
+
+pub fn measure(bench: &mut Bench<'_>) {
+    let (environment, scale) = (bench.environment, bench.scale);
+    let clients = scale.growing_clients[2];
+    let (database, life) = copies::load(environment, clients, LINKED, bench.present);
+    database.sql(
+        "update relay
+         set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)",
+    );
+    let events = scale.growth_batches * scale.growth_batch;
+    let (mut population, order) = life.chosen(events, clients);
+    let recent = population.next_events(&order, bench.present);
+    environment.runtime.block_on(fill(&database, &recent, clients));
+    database.sql("vacuum analyze");
+
+    let vhost = environment.vhost("pages");
+    let running = environment.tenure(&vhost, &database, &[]).run();
+    let client = copies::key(clients / 2);
+    let moment = |ahead: i64| (bench.present.until + TimeDelta::days(ahead)).format("%Y-%m-%dT%H:%M:%SZ");
+    let paths = PAGES.map(|(what, path)| {
+        let path = path
+            .replace("{client}", &client.to_string())
+            .replace("{id}", &client.client)
+            .replace("{past}", &moment(-20).to_string())
+            .replace("{ahead}", &moment(20).to_string())
+            .replace("{month}", &bench.present.until.format("%Y-%m").to_string());
+        (what, format!("http://{}{path}", running.address))
+    });
+    let http = http_client();
+    for (what, url) in paths {
+        let mut millis = environment.runtime.block_on(request(&http, &url));
+        let first = millis.remove(0);
+        let spread = Spread::of(&millis).expect("several requests");
+        environment.progress(&format!(
+            "    {what}: {:.1} ms, at first {first:.1}",
+            spread.median
+        ));
+        bench.pages.push(Page { what, first, spread });
+    }
+    assert!(running.stop().success());
+    bench.notes.push(format!(
+        "Pages: on PostgreSQL with {clients} clients, {} events and {} journal lines. {REQUESTS} requests for each page after a first one, one after the other.",
+        database.count("events"),
+        database.count("journal"),
+    ));
+}
+
+/// What happened in the last hour: events in order, refusals, and dead letters.
+async fn fill(database: &Database<'_>, recent: &[Event], clients: usize) {
+    let store = store(database);
+    let clock = Arc::new(SystemClock);
+    let engine = Engine::join(store.clone(), clock, &Policy::default())
+        .await
+        .expect("an engine");
+    for batch in recent.chunks(BATCH) {
+        let batch = batch.iter().cloned().map(Incoming::Event).collect();
+        engine.ingest(batch).await.expect("ingested");
+    }
+    let decoder = Decoder::new(Limits::default(), engine.now());
+    let time = engine.now().to_rfc3339();
+    // A linked client has no open invitation.
+    let refused = (0..REFUSED).map(|place| {
+        let event = json!({
+            "specversion": "1.0", "id": format!("refused-{place}"), "source": "/partner-space",
+            "type": "invitation.accepted", "subject": copies::key(1 + place % (clients - 1)).to_string(), "time": time,
+        });
+        event.to_string()
+    });
+    let dead = (0..DEAD).map(|place| format!("{{\"no event\": {place}}}"));
+    let lines: Vec<Incoming> = refused
+        .chain(dead)
+        .filter_map(|line| decoder.line("http", line.as_bytes()).map(Incoming::from))
+        .collect();
+    assert_eq!(lines.len(), REFUSED + DEAD);
+    engine.ingest(lines).await.expect("ingested");
+    store.close().await;
+}
+
+/// How long each request took until its last byte, in milliseconds.
+async fn request(http: &reqwest::Client, url: &str) -> Vec<f64> {
+    let mut millis = Vec::new();
+    for _ in 0..=REQUESTS {
+        let began = Instant::now();
+        let response = http.get(url).send().await.expect("a response");
+        let status = response.status();
+        let page = response.text().await.expect("a page");
+        millis.push(in_millis(began.elapsed()));
+        assert!(status.is_success(), "{url}: {status} {page}");
+    }
+    millis
+}
