@@ -1,7 +1,7 @@
 //! How long the pages of the console take with many clients.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -15,6 +15,7 @@ use crate::bench::{Bench, store};
 use crate::copies::{self, LINKED};
 use crate::environment::Database;
 use crate::figures::Spread;
+use crate::growth::TABLES;
 use crate::pages::Page;
 use crate::support::http_client;
 
@@ -22,6 +23,8 @@ use crate::support::http_client;
 const REQUESTS: usize = 9;
 /// Refused events, more than a page of the console reads.
 const REFUSED: usize = 6_000;
+/// From this number of clients on, PostgreSQL uses indexes where it can.
+const INDEXED: usize = 10_000;
 /// Dead letters.
 const DEAD: usize = 300;
 /// Events per transaction.
@@ -88,6 +91,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     environment.runtime.block_on(fill(&database, &recent, clients));
     database.sql("vacuum analyze");
 
+    let scans = scans_of_tables(&database);
     let vhost = environment.vhost("pages");
     let running = environment.tenure(&vhost, &database, &[]).run();
     let client = copies::key(clients / 2);
@@ -113,11 +117,28 @@ pub fn measure(bench: &mut Bench<'_>) {
         bench.pages.push(Page { what, first, spread });
     }
     assert!(running.stop().success());
+    // Of so few rows, PostgreSQL reads the whole table.
+    if clients >= INDEXED {
+        assert_eq!(scans_of_tables(&database), scans, "every query uses an index");
+    }
     bench.notes.push(format!(
         "Pages: on PostgreSQL with {clients} clients, {} events and {} journal lines. {REQUESTS} requests for each page after a first one, one after the other.",
         database.count("events"),
         database.count("journal"),
     ));
+}
+
+/// How often each table that grows was read from its beginning to its end.
+fn scans_of_tables(database: &Database<'_>) -> String {
+    // The server counts what a session has read when the session ends.
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    while database.sql(open) != "0" {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
+    database.sql(&format!(
+        "select relname, seq_scan from pg_stat_user_tables where relname in ({tables}, 'touch_runs', 'audit_log') order by relname"
+    ))
 }
 
 /// What happened in the last hour: events in order, refusals, and dead letters.
