@@ -262,9 +262,8 @@ pub(super) fn expect_own(known: &Migrations, applied: &[(i64, String)], advice: 
         .any(|(version, name)| BEFORE_THE_BASELINE.contains(&(*version, name)))
     {
         return Err(StoreError::Unsuitable(format!(
-            "a development version of Tenure from before the baseline made these tables, and no later version reads them; \
-             start with an empty schema or file, and import what that version exports (`tenure export`), or ingest the \
-             events again: {advice}"
+            "a development version of Tenure from before the baseline made these tables, and no later version reads them or \
+             its exports; start with an empty schema or file, and ingest the events again: {advice}"
         )));
     }
     let mut own = 0;
