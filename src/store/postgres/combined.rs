@@ -33,8 +33,9 @@ fn check(name: &str, part: &str) {
         assert!(!part.contains(comment), "the part {name} contains {comment}");
     }
     let mut words = part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let reserved = words.find(|word| ["with", "returning"].contains(&&*word.to_ascii_lowercase()));
-    assert!(reserved.is_none(), "the part {name} contains {reserved:?}");
+    if let Some(word) = words.find(|word| ["with", "returning"].contains(&&*word.to_ascii_lowercase())) {
+        panic!("the part {name} contains {word}");
+    }
 }
 
 /// The part with each of its parameters moved by `by`, and the highest one.
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the part second contains Some(\"RETURNING\")")]
+    #[should_panic(expected = "the part second contains RETURNING")]
     fn a_part_returns_nothing() {
         let parts = [
             ("first", "delete from with_a"),
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the part first contains Some(\"with\")")]
+    #[should_panic(expected = "the part first contains with")]
     fn a_part_has_no_parts() {
         combine(&[("first", "with b as (select 1) delete from a")]);
     }

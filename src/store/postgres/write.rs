@@ -132,7 +132,7 @@ struct MainRows<'a> {
 }
 
 /// The rows of a commit for one [`MAIN`] statement or several. Only the lists of events and lines can be long: the first statement
-/// has all clients and deadlines, and each has at most [`ROWS`] events and as many lines. None: there is nothing to write.
+/// has all clients and deadlines, and each has at most [`ROWS`] events and as many lines. Empty if there is nothing to write.
 fn main_rows<'a>(commit: &'a Commit, clients: KnownClients<'a>) -> Vec<MainRows<'a>> {
     fn part<T>(rows: &[T], number: usize) -> &[T] {
         rows.chunks(ROWS).nth(number).unwrap_or_default()

@@ -6,8 +6,8 @@
 -- A table about clients begins each of its keys with the client, so that it can be partitioned or distributed by it. Two keys do
 -- not: a name is unique within its partner (clients_name_is_unique), and an event in the whole log (events_by_ref).
 --
--- No column refers to another table by a constraint: a foreign key locks the row that it refers to with each insert. Keys,
--- sources and words are never deleted.
+-- No column refers to keys, sources or words by a constraint: a foreign key locks the row that it refers to with each insert, and
+-- these rows are never deleted. Only the chunks of a sweep refer to their run, so that both are deleted together.
 --
 -- Tables with millions of rows have no nulls: a row without them is 8 bytes smaller. Their columns stand in the order that
 -- needs the least padding.

@@ -1,6 +1,6 @@
 -- The same with names, times in RFC 3339, and null for an absent text. Words that are missing show as null.
 --
--- An expression without a cast has no type in the catalogue. Ours without one are texts.
+-- An expression without a cast has no type in the catalogue. Columns without a cast are texts.
 
 create view event_log
     (partner, client, source, id, type, time, sequence, received_at, data, outcome, reason, actor, actorkind) as
