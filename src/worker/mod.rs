@@ -104,6 +104,8 @@ pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<()
     }
     let done = worker.finish().await;
     if let Some(engine) = engine {
+        // Only now: work that was in progress may refuse events to its end.
+        engine.end_refusal_log();
         store::note_end(&engine).await;
     }
     let done = done.and(store::check_files(&*store).await);
@@ -234,7 +236,7 @@ impl Worker {
         self.start_clock(&engine);
         self.watch_sources(&engine);
         self.prune_traces(&engine);
-        self.log_refusals(&engine);
+        self.end_refusal_minutes(&engine);
         self.start_webhooks(&engine);
         self.probe(&engine);
         self.record(&engine, &name);
@@ -249,16 +251,16 @@ impl Worker {
         tracing::info!(worker = name, "ready");
     }
 
-    /// Ends the minutes in which more events are refused than may be logged.
-    fn log_refusals(&mut self, engine: &Arc<Engine>) {
-        if !engine.logs_refusals() {
+    /// Logs how many refusals were left out.
+    fn end_refusal_minutes(&mut self, engine: &Arc<Engine>) {
+        if !engine.has_refusal_log() {
             return;
         }
         let engine = engine.clone();
         self.supervisor.spawn("refusals", |stop| async move {
             let mut interval = Interval::new(UPKEEP, &stop);
             while interval.tick().await {
-                engine.log_refusals_left_out();
+                engine.end_refusal_minute();
             }
             Ok(())
         });

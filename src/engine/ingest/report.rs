@@ -114,6 +114,12 @@ impl RefusalLog {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.end_period(elapsed)
     }
+
+    /// How many were left out so far, whether the period is over or not.
+    fn left_out_so_far(&self) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.left_out)
+    }
 }
 
 impl Logged {
@@ -138,7 +144,7 @@ impl Engine {
 
     /// What is remembered of the events of a batch, by place.
     pub(super) fn arrived(&self, incoming: &[Incoming]) -> Vec<Option<Arrived>> {
-        let is_named = self.logs_refusals();
+        let is_named = self.has_refusal_log();
         let arrived = |one: &Incoming| match one {
             Incoming::Event(event) => Some(Arrived::of(event, is_named)),
             Incoming::Dead(_) => None,
@@ -171,13 +177,18 @@ impl Engine {
 
     /// Whether refusals are logged, up to a number.
     #[must_use]
-    pub fn logs_refusals(&self) -> bool {
+    pub fn has_refusal_log(&self) -> bool {
         self.refusal_log.per_minute > 0
     }
 
     /// Logs how many refusals were left out in a minute that is over, if no further one has done so.
-    pub fn log_refusals_left_out(&self) {
+    pub fn end_refusal_minute(&self) {
         log_left_out(self.refusal_log.left_out(self.watch.elapsed()));
+    }
+
+    /// Logs how many refusals were left out in the last minute, however long it was: no event follows.
+    pub fn end_refusal_log(&self) {
+        log_left_out(self.refusal_log.left_out_so_far());
     }
 
     fn log_refusal(
@@ -242,6 +253,12 @@ mod tests {
         // Without a further refusal.
         let left_out = |seconds| log.left_out(Duration::from_secs(seconds));
         assert_eq!([left_out(119), left_out(120), left_out(180)], [0, 1, 0]);
+        // Before the minute is over, at the end.
+        assert_eq!(
+            [181, 182, 183].map(|seconds| admit(seconds).0),
+            [true, true, false]
+        );
+        assert_eq!([log.left_out_so_far(), log.left_out_so_far()], [1, 0]);
         let off = RefusalLog::default();
         assert_eq!(off.admit(Duration::ZERO), (false, 0));
     }
