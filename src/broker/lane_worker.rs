@@ -260,9 +260,9 @@ impl LaneWorker {
         let whole = || self.source.dead(delivery, reason.clone());
         let hex = |most: usize| self.source.hex(delivery, most, &reason);
         let stored = if self.store_dead(whole).await?.is_ok() {
-            "it is stored as a dead letter"
+            "it is stored as a dead letter; `tenure dead list` shows it"
         } else if self.store_dead(|| hex(usize::MAX)).await?.is_ok() {
-            "it is stored as a dead letter in hexadecimal, without its headers"
+            "it is stored as a dead letter in hexadecimal, without its headers; `tenure dead list` shows it"
         } else if self.store_dead(|| hex(LAST_RESORT)).await?.is_ok() {
             "ONLY ITS BEGINNING is stored, as a dead letter in hexadecimal; ask the sender to send it again"
         } else {
@@ -282,7 +282,7 @@ impl LaneWorker {
             .await
     }
 
-    fn report_quarantined(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {
+    fn report_quarantined(&self, delivery: &Delivery, refusal: &StoreError, stored: &str) {
         let queue = self.source.queue.as_str();
         ::metrics::counter!(metrics::QUARANTINED, "queue" => queue.to_owned()).increment(1);
         tracing::error!(
@@ -292,7 +292,7 @@ impl LaneWorker {
             trace.id = TraceContext::of(&self.source.dead(delivery, String::new()))
                 .map(|context| context.trace_id_text()),
             why = %refusal,
-            "the store refused a message: {what}"
+            "the store refused a message: {stored}"
         );
     }
 }

@@ -11,7 +11,7 @@ use super::story::readable;
 use super::ui::{self, Tone, chip_of, counted, number, sentence, title, words};
 use super::view::View;
 use crate::domain::{Cause, Corrector};
-use crate::engine::{BusySource, JournalLine, SourceStatus, interval};
+use crate::engine::{BusySource, JournalLine, LatestChange, SourceStatus, interval};
 
 /// Changes among which corrections are looked for.
 const EXAMINED: u32 = 1_000;
@@ -224,7 +224,7 @@ fn checks(summary: &Summary) -> Markup {
 }
 
 /// The changes that subscribers received last.
-fn latest(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
+fn latest(view: &View, lines: &[LatestChange]) -> Markup {
     ui::table_card(
         "Latest changes",
         &html! { span.muted { "as subscribers receive them, newest first" } },
@@ -239,10 +239,10 @@ fn latest(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
 }
 
 /// The corrections among the last changes.
-fn corrections(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
+fn corrections(view: &View, lines: &[LatestChange]) -> Markup {
     let corrections: Vec<_> = lines
         .iter()
-        .filter(|(line, _)| line.correction)
+        .filter(|change| change.line.correction)
         .take(LISTED)
         .collect();
     let among = ui::counted(lines.len(), "change");
@@ -261,14 +261,14 @@ fn corrections(view: &View, lines: &[(JournalLine, bool)]) -> Markup {
 
 fn changes<'l>(
     view: &View,
-    lines: impl Iterator<Item = &'l (JournalLine, bool)>,
+    lines: impl Iterator<Item = &'l LatestChange>,
     reason: &str,
     why: impl Fn(&JournalLine) -> Markup,
 ) -> Markup {
     html! {
         div.scroll { table.rows {
             thead { tr { th { "Recorded" } th { "Client" } th { "Change" } th { "From" } th { "To" } th { (reason) } } }
-            tbody { @for (line, is_published) in lines {
+            tbody { @for LatestChange { line, is_published } in lines {
                 tr data-row {
                     td data-label="Recorded" { @match DateTime::parse_from_rfc3339(&line.recorded) { Ok(at) => { (ui::moment_and_ago(view.now, at.to_utc())) }, Err(_) => { (line.recorded) } } }
                     th scope="row" data-label="Client" { (ui::client_link(&line.subject)) }

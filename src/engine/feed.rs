@@ -63,6 +63,14 @@ pub struct SnapshotPage {
     pub gap: Option<FeedGap>,
 }
 
+/// One of the last changes of the feed.
+#[derive(Clone, Debug)]
+pub struct LatestChange {
+    pub line: JournalLine,
+    /// Whether the relay has published it.
+    pub is_published: bool,
+}
+
 impl Engine {
     /// The place in the feed where a reader begins.
     ///
@@ -90,19 +98,18 @@ impl Engine {
         self.store.feed(after, filter, WALK, limit).await
     }
 
-    /// The last changes of the feed, at most `limit`, newest first, each with whether the relay has published it.
+    /// The last changes of the feed, at most `limit`, newest first.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn latest_changes(&self, limit: u32) -> Result<Vec<(JournalLine, bool)>, StoreError> {
+    pub async fn latest_changes(&self, limit: u32) -> Result<Vec<LatestChange>, StoreError> {
         let lines = self.store.latest_lines(limit).await?;
         let waiting = self.store.oldest_unpublished().await?;
-        let is_published = |line: &Recorded| waiting.is_none_or(|(first, _)| line.cursor < first);
-        let lines = lines.into_iter().map(|line| {
-            let is_published = is_published(&line);
-            (JournalLine::from(line), is_published)
-        });
-        Ok(lines.collect())
+        let change = |line: Recorded| LatestChange {
+            is_published: waiting.is_none_or(|(first, _)| line.cursor < first),
+            line: JournalLine::from(line),
+        };
+        Ok(lines.into_iter().map(change).collect())
     }
 
     /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed

@@ -83,7 +83,7 @@ pub use deferred::Deferred;
 pub use dry_run::DryRun;
 pub use duties::Duties;
 pub use fates::{Fate, applied_later};
-pub use feed::{FeedStart, SnapshotLine, SnapshotPage, pause_at_end};
+pub use feed::{FeedStart, LatestChange, SnapshotLine, SnapshotPage, pause_at_end};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
