@@ -295,10 +295,10 @@ impl Lane {
         }
         let decoder = Decoder::new(self.settings.limits, now);
         let read = self.source.read(&decoder, &delivery, flaw.as_deref());
-        // Not when the message is decoded again for another attempt.
-        self.engine
-            .report_warnings(&read, || self.source.dead(&delivery, String::new()), None);
-        let incoming = Incoming::from(read);
+        // Warnings are not reported again when the message is decoded for another attempt.
+        let incoming = self
+            .engine
+            .incoming(read, || self.source.dead(&delivery, String::new()));
         if self.source.is_dead() && matches!(incoming, Incoming::Event(_)) {
             ::metrics::counter!(metrics::RETRIED, "queue" => self.source.queue.clone()).increment(1);
         }

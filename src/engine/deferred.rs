@@ -96,11 +96,7 @@ impl Engine {
             .collect();
         let incoming: Vec<Incoming> = members
             .iter()
-            .map(|(message, member)| {
-                let read = message.decode(*member);
-                self.report_warnings(&read, || message.dead(*member, ""), None);
-                Incoming::from(read)
-            })
+            .map(|(message, member)| self.incoming(message.decode(*member), || message.dead(*member, "")))
             .collect();
         let dead = |place: usize, reason: &str| {
             let (message, member) = members[place];

@@ -146,11 +146,7 @@ impl Engine {
         let headers = Pairs::from(record.dead_letter.headers.clone());
         let members = decoder.members_again(&record.dead_letter, &headers);
         let incoming: Vec<Incoming> = (0..members.count())
-            .map(|member| {
-                let read = members.decode(member);
-                self.report_warnings(&read, || members.dead(member, ""), None);
-                Incoming::from(read)
-            })
+            .map(|member| self.incoming(members.decode(member), || members.dead(member, "")))
             .collect();
         let outcomes = if let Some(reason) = first_dead(&incoming).filter(|_| is_edited) {
             vec![Outcome::Dead(reason)]

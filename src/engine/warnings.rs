@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Engine;
 use super::ingest::Origin;
+use super::{Engine, Incoming};
 use crate::domain::Event;
 use crate::domain::id::clip;
 use crate::store::DeadLetter;
@@ -100,6 +100,17 @@ impl Engine {
                 "the data of an event has unknown fields, which are ignored; `tenure_event_warnings_total` counts such events"
             );
         }
+    }
+
+    /// What a message without a request was read as, after its warnings were reported: [`Engine::report_warnings`].
+    #[must_use]
+    pub fn incoming(
+        &self,
+        read: Result<Decoded, DeadLetter>,
+        message: impl FnOnce() -> DeadLetter,
+    ) -> Incoming {
+        self.report_warnings(&read, message, None);
+        Incoming::from(read)
     }
 
     /// Counts an event that became a dead letter because its source gave it the id of another event.

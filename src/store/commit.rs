@@ -229,33 +229,27 @@ pub(super) fn expect_written(written: u64, writes: &[ClientWrite]) -> Result<(),
 }
 
 /// Checks that every new event is in the log.
-pub(super) fn expect_added(added: i64, events: &[EventWrite]) -> Result<(), StoreError> {
-    if usize::try_from(added).is_ok_and(|added| added == events.len()) {
-        return Ok(());
-    }
-    let id = RowId {
-        table: "events",
-        key: &"a batch",
-    };
-    let expected = events.len();
-    Err(id.unreadable(
-        "ref",
-        format!("only {added} of {expected} new events were written"),
-    ))
+pub(super) fn expect_added(added: u64, events: &[EventWrite]) -> Result<(), StoreError> {
+    expect_all("ref", added, events.len(), "new events were written")
 }
 
 /// Checks that every event whose outcome changes is in the log.
 pub(super) fn expect_logged(changed: u64, updates: &[OutcomeUpdate]) -> Result<(), StoreError> {
-    if usize::try_from(changed).is_ok_and(|changed| changed == updates.len()) {
+    expect_all(
+        "reason",
+        changed,
+        updates.len(),
+        "events whose outcome changes are in the log",
+    )
+}
+
+fn expect_all(column: &'static str, found: u64, expected: usize, what: &str) -> Result<(), StoreError> {
+    if usize::try_from(found).is_ok_and(|found| found == expected) {
         return Ok(());
     }
     let id = RowId {
         table: "events",
         key: &"a batch",
     };
-    let expected = updates.len();
-    Err(id.unreadable(
-        "reason",
-        format!("the log has only {changed} of {expected} events whose outcome changes"),
-    ))
+    Err(id.unreadable(column, format!("only {found} of {expected} {what}")))
 }

@@ -174,7 +174,7 @@ async fn main(
     let (events, lines) = (rows.events, rows.journal.len());
     let written = bind_main(rows, numbers, held, at).fetch_one(connection).await?;
     let written = Counts::from_row(&written)?;
-    expect_added(written.events_added, events)?;
+    expect_added(written.events_added.unsigned_abs(), events)?;
     if written.lines_added.unsigned_abs() < lines as u64 {
         return Err(StoreError::Conflict(
             "this server's transaction numbers are below those of published changes: the tables came from another server".into(),
