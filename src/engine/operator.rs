@@ -1,7 +1,7 @@
 //! What operators do. Every action is an entry of the audit log, with who, how and why.
 //!
-//! An action that is one transaction is written with its entry. One that is several (a sweep, a redrive, a closing, a rebuild, a
-//! pruning) is recorded before it changes anything, so that nothing changes without an entry.
+//! An action that is one transaction is written with its entry. One that is several (a sweep, a redrive, a rebuild, a pruning) is
+//! recorded before it changes anything, and a closing with its claim, so that nothing changes without an entry.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
@@ -277,7 +277,7 @@ impl Operator<'_> {
         Ok(())
     }
 
-    /// Closes a month: [`Engine::close_month`]. Whoever continues a closing that somebody else began adds an entry too.
+    /// Closes a month: [`Engine::close_month`]. Whoever continues a closing that somebody else began has an entry too.
     ///
     /// # Errors
     /// [`StatementError`].

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Result;
 use super::columns::{Both, KeyRow, Moment, RowId, json, key, row};
 use super::event_id::EventId;
 use super::outbox::Recorded;
+use super::{AuditEntry, Result};
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::statement::DaySet;
 use crate::domain::text_enum::text_enum;
@@ -25,7 +25,15 @@ pub trait Statements: Send + Sync + 'static {
 
     /// Begins the closing of a month, or continues one that no other process holds. False: the month is closed, another process
     /// is closing it, another month is being closed, or the month is not the next one: only the first closing can be of any month.
-    async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool>;
+    ///
+    /// Adds the entry to the audit log in the same transaction, unless its author has one of the same action and target already: a
+    /// closing may take many calls.
+    async fn claim_closing(
+        &self,
+        claim: &ClosingClaim,
+        now: DateTime<Utc>,
+        entry: Option<&AuditEntry>,
+    ) -> Result<bool>;
 
     /// Prolongs a claim. False: another process has taken the closing over.
     async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool>;
@@ -114,6 +122,13 @@ pub struct ClosingClaim {
     /// Unlike that of any other process.
     pub token: String,
     pub until: DateTime<Utc>,
+}
+
+/// The entry of an author who continues a closing that somebody else began.
+pub(super) fn continuing(entry: &AuditEntry, begun_by: String) -> AuditEntry {
+    let mut entry = entry.clone();
+    entry.details.insert("begun_by".to_owned(), begun_by.into());
+    entry
 }
 
 /// The days of a client in a month, as one closing stated them.

@@ -317,7 +317,7 @@ delegate! {
     }
     Statements {
         closings() -> Vec<Closing>;
-        claim_closing(claim: &ClosingClaim, now: DateTime<Utc>) -> bool;
+        claim_closing(claim: &ClosingClaim, now: DateTime<Utc>, entry: Option<&AuditEntry>) -> bool;
         renew_closing(claim: &ClosingClaim) -> bool;
         record_stated(claim: &ClosingClaim, upto: &ClientKey, rows: &[(ClientKey, Stated)]) -> bool;
         end_closing(claim: &ClosingClaim, at: DateTime<Utc>) -> bool;

@@ -49,7 +49,7 @@ impl Engine {
         self.close_month_as(request, None, progress).await
     }
 
-    /// With an entry of the audit log, which is added if this begins the closing, or continues one that somebody else began.
+    /// With an entry of the audit log, which is added with the claim, once for each author.
     pub(in crate::engine) async fn close_month_as(
         &self,
         request: &CloseRequest,
@@ -64,21 +64,8 @@ impl Engine {
             token: format!("{:032x}", rand::random::<u128>()),
             until: later(self.now(), CLOSING_CLAIM),
         };
-        if !self.store.claim_closing(&claim, self.now()).await? {
+        if !self.store.claim_closing(&claim, self.now(), entry).await? {
             return Err(self.lost(request.month).await);
-        }
-        if let Some(entry) = entry {
-            match closings.of(request.month) {
-                None => self.store.record_audit(entry).await?,
-                Some(begun) if begun.closed_by != request.by.as_str() => {
-                    let mut entry = entry.clone();
-                    entry
-                        .details
-                        .insert("begun_by".to_owned(), begun.closed_by.clone().into());
-                    self.store.record_audit(&entry).await?;
-                }
-                Some(_) => {}
-            }
         }
         let closed = self.state_all(request, &mut claim, &mut progress).await;
         if !matches!(closed, Ok(true)) {

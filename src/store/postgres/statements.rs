@@ -7,15 +7,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
-use super::PostgresStore;
 use super::lines::line;
+use super::{PostgresStore, audit};
 use crate::domain::statement::WITHOUT_DAYS;
 use crate::domain::{ClientKey, Measure, Month};
+use crate::store::audit::AuditTexts;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::dead_letter::believable;
 use crate::store::outbox::JournalRow;
-use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
+use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, continuing, counts};
+use crate::store::{AuditEntry, Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for PostgresStore {
@@ -33,7 +34,12 @@ impl Statements for PostgresStore {
         .await
     }
 
-    async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
+    async fn claim_closing(
+        &self,
+        claim: &ClosingClaim,
+        now: DateTime<Utc>,
+        entry: Option<&AuditEntry>,
+    ) -> Result<bool> {
         self.in_time(async {
             let mut connection = self.pool.acquire().await?;
             let mut transaction = connection.begin().await?;
@@ -42,7 +48,7 @@ impl Statements for PostgresStore {
                 .execute(&mut *transaction)
                 .await?;
             // Does nothing if the month has a row, is not the next one, or if another month is in progress.
-            sqlx::query(
+            let begun = sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
                  select $1, 'in_progress', $2, $3
                  where not exists (select from closings where month >= $1)
@@ -68,8 +74,12 @@ impl Statements for PostgresStore {
             .bind(believable(now, claim.until))
             .execute(&mut *transaction)
             .await?;
+            let is_claimed = claimed.rows_affected() == 1;
+            if let Some(entry) = entry.filter(|_| is_claimed) {
+                add_entry(&mut transaction, claim, entry, begun.rows_affected() == 1).await?;
+            }
             transaction.commit().await?;
-            Ok(claimed.rows_affected() == 1)
+            Ok(is_claimed)
         })
         .await
     }
@@ -282,6 +292,35 @@ impl Statements for PostgresStore {
             lines.into_iter().map(|line| line.read(key.clone())).collect()
         })
         .await
+    }
+}
+
+/// Adds the entry of a claim, unless its author has one.
+async fn add_entry(
+    connection: &mut PgConnection,
+    claim: &ClosingClaim,
+    entry: &AuditEntry,
+    is_begun: bool,
+) -> Result<()> {
+    if is_begun {
+        return audit::add(connection, entry).await;
+    }
+    let texts = AuditTexts::of(entry);
+    let begun_by: Option<String> = sqlx::query_scalar(
+        "select closed_by
+         from closings
+         where month = $1
+           and not exists (select from audit_log where target = $2 and action = $3 and who = $4)",
+    )
+    .bind(claim.month.number())
+    .bind(texts.target)
+    .bind(texts.action)
+    .bind(texts.who)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match begun_by {
+        Some(begun_by) => audit::add(connection, &continuing(entry, begun_by)).await,
+        None => Ok(()),
     }
 }
 

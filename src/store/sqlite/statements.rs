@@ -9,14 +9,15 @@ use sqlx::SqliteConnection;
 
 use super::lines::{line, words_of_line};
 use super::session::Transaction;
-use super::{SqliteStore, many, micros};
+use super::{SqliteStore, audit, many, micros};
 use crate::domain::ClientKey;
 use crate::domain::statement::WITHOUT_DAYS;
+use crate::store::audit::AuditTexts;
 use crate::store::columns::{Both, KeyRow, json, text};
 use crate::store::dead_letter::believable;
 use crate::store::outbox::JournalRow;
-use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
+use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, continuing, counts};
+use crate::store::{AuditEntry, Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for SqliteStore {
@@ -31,11 +32,16 @@ impl Statements for SqliteStore {
         closings.into_iter().map(ClosingRow::read).collect()
     }
 
-    async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
+    async fn claim_closing(
+        &self,
+        claim: &ClosingClaim,
+        now: DateTime<Utc>,
+        entry: Option<&AuditEntry>,
+    ) -> Result<bool> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
             // Does nothing if the month has a row, is not the next one, or if another month is in progress.
-            sqlx::query(
+            let begun = sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
                  select ?1, 'in_progress', ?2, ?3
                  where not exists (select 1 from closings where month >= ?1)
@@ -61,8 +67,12 @@ impl Statements for SqliteStore {
             .bind(micros(believable(now, claim.until)))
             .execute(&mut *transaction)
             .await?;
+            let is_claimed = claimed.rows_affected() == 1;
+            if let Some(entry) = entry.filter(|_| is_claimed) {
+                add_entry(&mut transaction, claim, entry, begun.rows_affected() == 1).await?;
+            }
             transaction.commit().await?;
-            Ok(claimed.rows_affected() == 1)
+            Ok(is_claimed)
         })
         .await
     }
@@ -235,6 +245,35 @@ impl Statements for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         lines.into_iter().map(|line| line.read(key.clone())).collect()
+    }
+}
+
+/// Adds the entry of a claim, unless its author has one.
+async fn add_entry(
+    connection: &mut SqliteConnection,
+    claim: &ClosingClaim,
+    entry: &AuditEntry,
+    is_begun: bool,
+) -> Result<()> {
+    if is_begun {
+        return audit::add(connection, entry).await;
+    }
+    let texts = AuditTexts::of(entry);
+    let begun_by: Option<String> = sqlx::query_scalar(
+        "select closed_by
+         from closings
+         where month = ?1
+           and not exists (select 1 from audit_log where target = ?2 and action = ?3 and who = ?4)",
+    )
+    .bind(claim.month.number())
+    .bind(texts.target)
+    .bind(texts.action)
+    .bind(texts.who)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match begun_by {
+        Some(begun_by) => audit::add(connection, &continuing(entry, begun_by)).await,
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::Fresh;
 use super::given::*;
 use super::webhooks::endpoint;
 
-fn entry(seconds: i64, who: &str, action: &str) -> AuditEntry {
+pub fn entry(seconds: i64, who: &str, action: &str) -> AuditEntry {
     AuditEntry {
         at: moment(seconds),
         who: who.to_owned(),

@@ -235,6 +235,7 @@ conformance! {
         the_events_of_a_source_are_counted_by_the_hour;
     statements:
         a_closing_has_one_claim_at_a_time,
+        each_author_of_a_closing_has_one_entry,
         only_the_next_month_can_be_claimed,
         first_closings_that_race_stay_in_order,
         a_page_is_recorded_with_its_progress_or_not_at_all,

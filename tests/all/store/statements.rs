@@ -6,10 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tenure::domain::intervals::{ClientIntervals, Interval, Intervals};
 use tenure::domain::{AdjustmentCause, ClientKey, EventKind, Month, MonthDays, Refusal};
 use tenure::store::{
-    Closing, ClosingClaim, ClosingStatus, Commit, EventWrite, RecordedOutcome, Stated, Store, StoreError,
+    AuditEntry, AuditFilter, Closing, ClosingClaim, ClosingStatus, Commit, EventWrite, RecordedOutcome,
+    Stated, Store, StoreError,
 };
 
 use super::Fresh;
+use super::audit::entry;
 use super::given::*;
 
 fn month(text: &str) -> Month {
@@ -62,7 +64,7 @@ async fn add(store: &dyn Store, clients: &[&str]) {
 
 async fn closed(store: &dyn Store, of: &str, rows: &[(ClientKey, Stated)]) {
     let claim = claim(of, "ann", 60);
-    assert!(store.claim_closing(&claim, moment(0)).await.unwrap());
+    assert!(store.claim_closing(&claim, moment(0), None).await.unwrap());
     assert!(store.record_stated(&claim, &key("z"), rows).await.unwrap());
     assert!(store.end_closing(&claim, moment(7)).await.unwrap());
 }
@@ -71,7 +73,7 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     let store = &*fresh.store;
     assert_eq!(store.closings().await.unwrap(), []);
     let first = claim("2026-10", "first", 60);
-    assert!(store.claim_closing(&first, moment(0)).await.unwrap());
+    assert!(store.claim_closing(&first, moment(0), None).await.unwrap());
     let expected = Closing {
         month: month("2026-10"),
         status: ClosingStatus::InProgress,
@@ -86,7 +88,7 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert_eq!(store.closings().await.unwrap(), std::slice::from_ref(&expected));
     for (other, now) in [("2026-10", 59), ("2026-11", 61), ("2026-09", 61)] {
         let other = claim(other, "second", 120);
-        assert!(!store.claim_closing(&other, moment(now)).await.unwrap());
+        assert!(!store.claim_closing(&other, moment(now), None).await.unwrap());
     }
     // It can be renewed, by the process that has it.
     assert!(
@@ -104,19 +106,19 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert_eq!(store.closings().await.unwrap()[0].claimed_until, Some(moment(60)));
     assert!(store.renew_closing(&claim("2026-10", "first", 90)).await.unwrap());
     let second = claim("2026-10", "second", 120);
-    assert!(!store.claim_closing(&second, moment(60)).await.unwrap());
+    assert!(!store.claim_closing(&second, moment(60), None).await.unwrap());
     // It has expired, or was released, or a clock far ahead made it.
     let second = claim("2026-10", "second", 120);
-    assert!(store.claim_closing(&second, moment(90)).await.unwrap());
+    assert!(store.claim_closing(&second, moment(90), None).await.unwrap());
     // Another process cannot release it.
     store.release_closing(&first).await.unwrap();
     let third = claim("2026-10", "third", 130);
-    assert!(!store.claim_closing(&third, moment(91)).await.unwrap());
+    assert!(!store.claim_closing(&third, moment(91), None).await.unwrap());
     store.release_closing(&second).await.unwrap();
     let ahead = claim("2026-10", "ahead", 1_000_000);
-    assert!(store.claim_closing(&ahead, moment(70)).await.unwrap());
+    assert!(store.claim_closing(&ahead, moment(70), None).await.unwrap());
     let last = claim("2026-10", "last", 130);
-    assert!(store.claim_closing(&last, moment(70)).await.unwrap());
+    assert!(store.claim_closing(&last, moment(70), None).await.unwrap());
     assert!(!store.end_closing(&ahead, moment(71)).await.unwrap());
     assert!(store.end_closing(&last, moment(71)).await.unwrap());
     // It stays the closing of who began it.
@@ -129,11 +131,48 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert_eq!(store.closings().await.unwrap(), std::slice::from_ref(&closed));
     // It cannot be closed again, and the next month can.
     let again = claim("2026-10", "again", 1_000);
-    assert!(!store.claim_closing(&again, moment(900)).await.unwrap());
+    assert!(!store.claim_closing(&again, moment(900), None).await.unwrap());
     let next = claim("2026-11", "next", 1_000);
-    assert!(store.claim_closing(&next, moment(900)).await.unwrap());
+    assert!(store.claim_closing(&next, moment(900), None).await.unwrap());
     let closings = store.closings().await.unwrap();
     assert_eq!((closings.len(), &closings[0]), (2, &closed));
+}
+
+pub async fn each_author_of_a_closing_has_one_entry(fresh: Fresh) {
+    let store = &*fresh.store;
+    let first = claim("2026-10", "first", 60);
+    let by = |who: &str| AuditEntry {
+        target: Some("2026-10".into()),
+        ..entry(1, who, "statement.close")
+    };
+    for who in ["ann", "ann", "bob", "bob", "ann"] {
+        let entry = by(who);
+        assert!(
+            store
+                .claim_closing(&first, moment(0), Some(&entry))
+                .await
+                .unwrap()
+        );
+        store.release_closing(&first).await.unwrap();
+    }
+    // Without a claim there is no entry.
+    assert!(store.claim_closing(&first, moment(0), None).await.unwrap());
+    let second = claim("2026-10", "second", 90);
+    assert!(
+        !store
+            .claim_closing(&second, moment(1), Some(&by("eve")))
+            .await
+            .unwrap()
+    );
+    let log = store.audit_log(&AuditFilter::default(), i64::MAX, 9, 9).await;
+    let authors: Vec<_> = log
+        .unwrap()
+        .entries
+        .into_iter()
+        .map(|record| (record.entry.who, record.entry.details.get("begun_by").cloned()))
+        .collect();
+    let begun_by = Some(serde_json::json!("first 'ü'"));
+    assert_eq!(authors, [("bob".to_owned(), begun_by), ("ann".to_owned(), None)]);
 }
 
 /// Two processes have both found that nothing is closed.
@@ -148,7 +187,7 @@ pub async fn only_the_next_month_can_be_claimed(fresh: Fresh) {
     ] {
         let other = claim(of, "other", 60);
         assert_eq!(
-            store.claim_closing(&other, moment(10)).await.unwrap(),
+            store.claim_closing(&other, moment(10), None).await.unwrap(),
             is_next,
             "{of}"
         );
@@ -163,7 +202,7 @@ pub async fn first_closings_that_race_stay_in_order(fresh: Fresh) {
     let store = &*fresh.store;
     let close = async |of: &str| {
         let claim = claim(of, of, 60);
-        let is_claimed = store.claim_closing(&claim, moment(0)).await.unwrap();
+        let is_claimed = store.claim_closing(&claim, moment(0), None).await.unwrap();
         is_claimed && store.end_closing(&claim, moment(1)).await.unwrap()
     };
     let (early, between, late) = tokio::join!(close("2026-08"), close("2026-09"), close("2026-10"));
@@ -184,7 +223,7 @@ pub async fn a_page_is_recorded_with_its_progress_or_not_at_all(fresh: Fresh) {
     let store = &*fresh.store;
     add(store, &["a", "b"]).await;
     let first = claim("2026-10", "first", 60);
-    assert!(store.claim_closing(&first, moment(0)).await.unwrap());
+    assert!(store.claim_closing(&first, moment(0), None).await.unwrap());
     let row = stated("2026-10", "2026-10", "2026-10-03T00:00:00Z", Vec::new());
     let rows = [(key("a"), row.clone())];
     let longer = ClosingClaim {
@@ -206,7 +245,7 @@ pub async fn a_page_is_recorded_with_its_progress_or_not_at_all(fresh: Fresh) {
     );
     // Another process has taken over.
     let second = claim("2026-10", "second", 200);
-    assert!(store.claim_closing(&second, moment(100)).await.unwrap());
+    assert!(store.claim_closing(&second, moment(100), None).await.unwrap());
     let b = [(key("b"), row.clone())];
     assert!(!store.record_stated(&longer, &key("b"), &b).await.unwrap());
     assert!(!store.end_closing(&longer, moment(101)).await.unwrap());
@@ -276,7 +315,7 @@ pub async fn statement_lines_add_up_in_sql(fresh: Fresh) {
     let first = "acme a 2026-09 2026-09 30 2 0 10 -";
     assert_eq!(fresh.database.sql(lines).await, [first]);
     let in_progress = claim("2026-10", "ann", 60);
-    assert!(store.claim_closing(&in_progress, moment(10)).await.unwrap());
+    assert!(store.claim_closing(&in_progress, moment(10), None).await.unwrap());
     let rows = [(key("a"), adjusted), (key("a"), october)];
     assert!(store.record_stated(&in_progress, &key("a"), &rows).await.unwrap());
     assert_eq!(
