@@ -1,6 +1,6 @@
 //! Introduces the policy of the settings. Until it takes effect, the worker uses the previous one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Settings;
+use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::domain::{ClientKey, Policy};
 use crate::engine::{Adoption, AdoptionMode, Engine, NOTICE, known_everywhere};
 use crate::interval::pause;
 use crate::store::StoreError;
@@ -48,11 +48,14 @@ pub(super) struct Introduction {
     held: Arc<Mutex<Option<Held>>>,
 }
 
-/// Why the policy waits, and the first clients that it would change, if it would change too many.
+/// Why the policy waits.
 #[derive(Clone)]
 struct Held {
     why: String,
+    /// The first clients that it would change, if it would change too many.
     first: Option<String>,
+    /// Whether it waits for a right clock, and not for a person.
+    is_for_clock: bool,
 }
 
 impl Introduction {
@@ -67,37 +70,40 @@ impl Introduction {
 
     /// Why the policy waits for a person or for a right clock. None: it does not, or no longer.
     pub async fn held(&self) -> Option<String> {
-        self.still_held().await.map(|held| held.why)
+        // Without an answer of the store, nothing is known to have changed.
+        let held = self
+            .still_held()
+            .await
+            .unwrap_or_else(|_| self.last_held().clone());
+        held.map(|held| held.why)
     }
 
-    async fn still_held(&self) -> Option<Held> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn still_held(&self) -> Result<Option<Held>, StoreError> {
         // A person may have confirmed it since.
-        match self.engine.is_latest_policy(&self.policy).await {
-            Ok(true) => None,
-            _ => held,
+        if self.engine.is_latest_policy(&self.policy).await? {
+            *self.last_held() = None;
         }
+        Ok(self.last_held().clone())
     }
 
-    fn hold(&self, why: String, first: &[ClientKey]) {
-        let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-        let first = (!first.is_empty()).then(|| first.join(", "));
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { why, first });
+    fn last_held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs until it is stopped, also once the policy is in force: a worker that recorded another policy may have died
     /// before it computed the deadlines.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
-        let (mut adopted, mut was_held) = (false, false);
+        let mut adopted = false;
+        let mut reported = None;
         loop {
-            let attempt = if adopted {
-                self.backfill_deadlines(stop).await.map(|()| true)
-            } else {
-                self.adopt(stop).await
-            };
+            let mut attempt = if adopted { Ok(true) } else { self.adopt().await };
+            // Before the deadlines, which may take minutes.
+            reported = self.report(reported).await;
+            if matches!(attempt, Ok(true)) {
+                attempt = self.backfill_deadlines(stop).await.map(|()| true);
+            }
             let wait = pause_after(&attempt, &mut backoff);
-            was_held = self.report(was_held).await;
             match attempt {
                 Ok(done) => adopted = done,
                 Err(error) => tracing::debug!(%error, "the policy cannot be recorded yet"),
@@ -108,41 +114,55 @@ impl Introduction {
         }
     }
 
-    /// Reports whether the policy waits: in the metrics, and in the log when that begins and when it ends.
-    async fn report(&self, was_held: bool) -> bool {
-        let held = self.still_held().await;
+    /// Reports whether the policy waits: in the metrics, and in the log when that begins, when it waits for something else, and
+    /// when it ends. Returns what was reported: whether it waits for the clock, or none if it does not wait.
+    async fn report(&self, reported: Option<bool>) -> Option<bool> {
+        let Ok(held) = self.still_held().await else {
+            return reported;
+        };
         metrics::gauge!("tenure_policy_held_back").set(u8::from(held.is_some()));
-        match &held {
-            Some(Held { why, first }) if !was_held => {
+        let is_for_clock = held.as_ref().map(|held| held.is_for_clock);
+        match held {
+            Some(Held { why, first, .. }) if reported != is_for_clock => {
                 tracing::error!(why, first, "the policy in the settings does not take effect");
             }
-            None if was_held => tracing::info!("the policy in the settings is no longer held back"),
+            None if reported.is_some() => {
+                tracing::info!("the policy in the settings is no longer held back");
+            }
             _ => {}
         }
-        held.is_some()
+        is_for_clock
     }
 
     /// False: the attempt must be repeated.
-    async fn adopt(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
+    async fn adopt(&self) -> Result<bool, StoreError> {
         let adoption = self
             .engine
             .adopt(&self.policy, self.notice, AdoptionMode::Automatic)
             .await?;
-        match adoption {
-            Adoption::Known => {}
+        let held = match adoption {
+            Adoption::Known => None,
             Adoption::Recorded { from } => {
                 tracing::info!(policy.from = rfc3339(from), "recorded the policy in the settings");
+                None
             }
-            Adoption::Waits { why } => {
-                self.hold(why, &[]);
-                return Ok(false);
-            }
+            Adoption::Waits { why } => Some(Held {
+                why,
+                first: None,
+                is_for_clock: true,
+            }),
             Adoption::Held { why, first } => {
-                self.hold(why, &first);
+                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+                Some(Held {
+                    why,
+                    first: (!first.is_empty()).then(|| first.join(", ")),
+                    is_for_clock: false,
+                })
             }
-        }
-        self.backfill_deadlines(stop).await?;
-        Ok(true)
+        };
+        let is_done = held.as_ref().is_none_or(|held| !held.is_for_clock);
+        *self.last_held() = held;
+        Ok(is_done)
     }
 
     /// Computes the deadlines of the latest policy, including those that another worker left unfinished.
