@@ -21,6 +21,7 @@ pub struct Retention {
 impl Retention {
     #[must_use]
     pub fn new(engine: Arc<Engine>, settings: RetentionSettings) -> Arc<Self> {
+        record_failing(false);
         Arc::new(Self {
             engine,
             settings,
@@ -38,7 +39,7 @@ impl Retention {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let cron = &self.settings.cron;
         let mut last = self.engine.now();
-        let mut is_failing = false;
+        let mut failing: Option<String> = None;
         loop {
             let now = self.engine.now();
             // A clock that was set back is behind the last tick.
@@ -51,14 +52,18 @@ impl Retention {
                 // One run for all ticks that were missed.
                 last = now;
                 let failure = self.prune(&stop).await.err();
+                record_failing(failure.is_some());
                 match &failure {
-                    Some(why) if !is_failing => {
-                        tracing::error!(why, "retention fails; each tick tries again");
+                    Some(why) if failing.as_ref() != Some(why) => {
+                        tracing::error!(
+                            why,
+                            "retention fails, so expired rows stay; each tick tries again, and `tenure prune` does at once"
+                        );
                     }
-                    None if is_failing => tracing::info!("retention works again"),
+                    None if failing.is_some() => tracing::info!("retention works again"),
                     _ => {}
                 }
-                is_failing = failure.is_some();
+                failing = failure;
             }
             self.last_check.send_replace(Some(now));
             if !pause(until_next_tick(cron, self.engine.now()), &stop).await {
@@ -77,4 +82,8 @@ impl Retention {
             Err(error) => Err(format!("{error}; this is a bug: report it with the log")),
         }
     }
+}
+
+fn record_failing(is_failing: bool) {
+    metrics::gauge!("tenure_retention_failing").set(u8::from(is_failing));
 }

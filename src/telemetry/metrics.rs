@@ -265,6 +265,12 @@ const METRICS: &[Metric] = &[
         "Expired rows removed by retention (table)",
     ),
     (
+        Gauge,
+        "tenure_retention_failing",
+        Unit::Count,
+        "1 if the last tick of retention failed on this worker, so that expired rows may stay, else 0",
+    ),
+    (
         Counter,
         "tenure_sweep_ticks_total",
         Unit::Count,

@@ -68,6 +68,7 @@ fn every_counter_and_histogram_is_there_from_the_start() {
         "tenure_event_to_commit_seconds_count",
         "tenure_event_to_publish_seconds_count",
         "tenure_policy_held_back",
+        "tenure_retention_failing",
         r#"tenure_source_events_total{source="other"}"#,
     ] {
         assert_eq!(value(&page, series), Some(0.0), "{series} in {page}");
