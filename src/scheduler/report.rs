@@ -90,7 +90,7 @@ pub(super) fn record_halt(sweep: Sweep, kind: HaltKind, is_halted: bool) {
 /// Logs a run: at `info` if it did something, else at `debug`. What keeps it from its work is an incident.
 pub(super) fn log(report: &SweepReport, took: Duration) {
     let counts = report.counts;
-    if report.tripped.is_some() {
+    if report.tripped.is_some() && counts.changed == 0 && counts.failed == 0 {
         return;
     }
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -20,7 +20,7 @@ pub struct SweepReport {
     pub stopped: bool,
     /// Why the sweep skipped timers that are due.
     pub held_back: Option<HeldBack>,
-    /// Why the breaker stopped the sweep before it changed anything.
+    /// Why the breaker stopped the sweep: before it changed anything, unless another run tripped it meanwhile.
     pub tripped: Option<String>,
 }
 
@@ -69,9 +69,7 @@ impl SweepReport {
     /// The error of the run, if it left something undone.
     pub(super) fn error(&self) -> Option<String> {
         if let Some(why) = &self.tripped {
-            Some(format!(
-                "stopped by the breaker before it changed anything: {why}"
-            ))
+            Some(format!("stopped by the breaker: {why}"))
         } else if self.stopped {
             Some("stopped before the last chunk; the next run continues".into())
         } else if self.counts.failed > 0 {
