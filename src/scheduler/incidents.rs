@@ -1,8 +1,8 @@
-//! What keeps sweeps from their work, whichever worker notices it first: one line in the log when it begins, and one when it
-//! ends.
+//! What keeps sweeps from their work: each worker logs a line when it notices that it has begun, and one when it has ended,
+//! whichever worker or person caused it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -22,17 +22,26 @@ pub(super) struct Incidents {
     paused: BTreeSet<Sweep>,
     tripped: BTreeSet<Sweep>,
     held_back: BTreeSet<Sweep>,
+    notes: Notes,
 }
 
+/// How often the halts of each sweep were noted.
+type Notes = BTreeMap<Sweep, u64>;
+
 impl Incidents {
-    /// Notes which of these halts are those of a sweep, in the metrics too.
-    pub fn note_halts(&mut self, sweep: Sweep, halts: &[Halt]) {
+    /// Notes which of these halts are those of a sweep, in the metrics too. `before` are the notes from before the halts were read.
+    fn note_halts(&mut self, sweep: Sweep, halts: &[Halt], before: &Notes) {
+        // Halts that were noted meanwhile may be newer than these. If not, the watch notes these soon.
+        if self.notes.get(&sweep) != before.get(&sweep) {
+            return;
+        }
+        *self.notes.entry(sweep).or_default() += 1;
         for kind in HaltKind::ALL {
             let halt = halts.iter().find(|halt| halt.sweep == sweep && halt.kind == kind);
             report::record_halt(sweep, kind, halt.is_some());
             match (kind, halt) {
                 (HaltKind::Paused, Some(Halt { why, .. })) if self.paused.insert(sweep) => {
-                    tracing::info!(%sweep, why, "the sweep is paused; its timers do not fire");
+                    tracing::info!(%sweep, why, "the sweep is paused; its timers fire only with an event of their client");
                 }
                 (HaltKind::Paused, None) if self.paused.remove(&sweep) => {
                     tracing::info!(%sweep, "the sweep is no longer paused");
@@ -49,7 +58,7 @@ impl Incidents {
     }
 
     /// Notes whether the last run of a sweep was held back.
-    pub fn note_held_back(&mut self, sweep: Sweep, held_back: Option<&HeldBack>) {
+    fn note_held_back(&mut self, sweep: Sweep, held_back: Option<&HeldBack>) {
         match held_back {
             Some(why) if self.held_back.insert(sweep) => {
                 tracing::info!(%sweep, %why, "the sweep skips timers that later events may still cancel");
@@ -74,20 +83,31 @@ impl Scheduler {
     }
 
     async fn look_for_halts(&self) -> Result<(), StoreError> {
-        // Before they are read: a turn must not note newer ones meanwhile.
-        let mut incidents = self.incidents.lock().await;
+        let before = self.incidents().notes.clone();
         let halts = self.engine.store().halts().await?;
+        let mut incidents = self.incidents();
         for sweep in self.schedules.keys() {
-            incidents.note_halts(*sweep, &halts);
+            incidents.note_halts(*sweep, &halts, &before);
         }
         Ok(())
     }
 
     /// Whether a pause or the breaker stops this sweep.
     pub(super) async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let mut incidents = self.incidents.lock().await;
+        let before = self.incidents().notes.clone();
         let halts = self.engine.review_halts(sweep).await?;
-        incidents.note_halts(sweep, &halts);
+        self.incidents().note_halts(sweep, &halts, &before);
         Ok(!halts.is_empty())
+    }
+
+    /// Notes what holds a sweep back, in the metrics too.
+    pub(super) fn note_held_back(&self, sweep: Sweep, held_back: Option<&HeldBack>) {
+        let since = held_back.map(|held_back| held_back.watermark().unwrap_or_else(|| self.started_at()));
+        report::record_lag(sweep, since.map(|since| self.engine.now() - since));
+        self.incidents().note_held_back(sweep, held_back);
+    }
+
+    fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

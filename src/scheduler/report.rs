@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::TickOutcome;
 use crate::domain::Sweep;
@@ -41,13 +41,7 @@ pub(super) fn declare(sweeps: impl Iterator<Item = Sweep>) {
 }
 
 /// Records a run in the metrics. `report` is none for a run that failed.
-pub(super) fn record(
-    sweep: Sweep,
-    took: Duration,
-    report: Option<&SweepReport>,
-    now: DateTime<Utc>,
-    started_at: DateTime<Utc>,
-) {
+pub(super) fn record(sweep: Sweep, took: Duration, report: Option<&SweepReport>) {
     let name = sweep.as_str();
     let status = report.map_or(RunStatus::Failed, SweepReport::status);
     metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status.as_str()).increment(1);
@@ -62,14 +56,9 @@ pub(super) fn record(
     if report.tripped.is_some() {
         record_halt(sweep, HaltKind::Tripped, true);
     }
-    let held_back = report.held_back.as_ref();
-    record_lag(
-        sweep,
-        held_back.map(|held_back| now - held_back.watermark().unwrap_or(started_at)),
-    );
 }
 
-/// Records the lag of what held back the last run of a sweep. None: nothing did.
+/// Records the lag of what holds a sweep back. None: nothing does.
 pub(super) fn record_lag(sweep: Sweep, lag: Option<TimeDelta>) {
     let lag = lag.and_then(|lag| lag.to_std().ok()).unwrap_or_default();
     metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => sweep.as_str()).set(lag.as_secs_f64());

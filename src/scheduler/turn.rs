@@ -116,11 +116,12 @@ impl Scheduler {
             .iter()
             .any(|run| run.scheduled_at == tick && run.status == RunStatus::Done)
         {
-            report::record_lag(sweep, None);
-            self.incidents.lock().await.note_held_back(sweep, None);
+            self.note_held_back(sweep, None);
             return Ok(TickOutcome::AlreadyDone);
         }
         if self.is_halted(sweep).await? {
+            // While it is halted, the halt keeps it from its work.
+            self.note_held_back(sweep, None);
             return Ok(TickOutcome::Halted);
         }
         let options = SweepOptions {
@@ -135,18 +136,11 @@ impl Scheduler {
         let ended = tokio::spawn(async move { engine.sweep(sweep, options, |_| {}).await }).await;
         let swept = ended.map_err(Failure::from).and_then(|done| Ok(done?));
         let took = began.elapsed();
-        report::record(
-            sweep,
-            took,
-            swept.as_ref().ok(),
-            self.engine.now(),
-            self.started_at(),
-        );
+        report::record(sweep, took, swept.as_ref().ok());
         if let Ok(swept) = &swept {
-            // Otherwise it did not get as far as that.
+            // A run that was halted does not show whether it would have been held back.
             if swept.tripped.is_none() && !swept.stopped {
-                let mut incidents = self.incidents.lock().await;
-                incidents.note_held_back(sweep, swept.held_back.as_ref());
+                self.note_held_back(sweep, swept.held_back.as_ref());
             }
             report::log(swept, took);
         }

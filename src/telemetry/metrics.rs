@@ -292,7 +292,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_sweep_held_back_seconds",
         Unit::Seconds,
-        "Lag of the lane or the silent source that held back the last run of a sweep; 0 if none did (sweep)",
+        "Lag of the lane or the silent source that held back the last run of a sweep; 0 if none did, or while the sweep is halted (sweep)",
     ),
     (
         Histogram,

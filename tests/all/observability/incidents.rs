@@ -75,12 +75,21 @@ fn a_sweep_that_is_held_back_is_a_line_when_it_begins_and_one_when_it_ends() {
     );
     assert!(lines(&worker, begin)[0]["why"].is_string());
 
+    // A pause ends it, in the metric too.
+    let lag = || worker.metric(&format!(r#"tenure_sweep_held_back_seconds{{sweep="{SWEEP}"}}"#));
+    assert!(lag() > 0.5);
+    tenure.ok(&["sweep", "pause", SWEEP, "--reason", "not yet"]);
+    worker.wait_until("the pause", || (0.0..0.5).contains(&lag()));
+    worker.wait_until("the end", || said(&worker, end) == 1);
+    tenure.ok(&["sweep", "resume", SWEEP]);
+    worker.wait_until("the next begin", || said(&worker, begin) == 2);
+
     tenure.ok(&["lanes", "remove"]);
-    worker.wait_until("the end", || said(&worker, end) > 0);
+    worker.wait_until("the end", || said(&worker, end) == 2);
     wait_for_ticks(&worker, r#",outcome="ran"}"#);
     assert_eq!(
         (said(&worker, begin), said(&worker, end)),
-        (1, 1),
+        (2, 2),
         "{}",
         worker.log()
     );
