@@ -27,10 +27,20 @@ pub(super) struct BusiestSources(Mutex<Counts>);
 struct Counts {
     named: HashMap<Arc<str>, Count>,
     other: u64,
-    /// Events of this period, by source.
-    candidates: HashMap<Arc<str>, u64>,
+    /// Events that sources sent while they had counts of their own, which others have now. They are not among `other`: in the
+    /// metric, they stay with their source.
+    dropped: u64,
+    candidates: HashMap<Arc<str>, Candidate>,
     /// When this period began, by [`crate::clock::Clock::elapsed`].
     since: Duration,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    /// Events of this period.
+    events: u64,
+    /// When the last one was counted.
+    last: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +58,11 @@ struct Count {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusySource {
     pub source: Arc<str>,
-    /// Its events that this worker has counted.
+    /// Its events since it became one of them.
     pub events: u64,
     /// The mean since counting began. None: that was less than an hour ago.
     pub events_per_hour: Option<u64>,
-    /// How long ago its last event arrived. None: none has arrived since counting began.
+    /// How long ago its last event arrived.
     pub heard_ago: Option<TimeDelta>,
 }
 
@@ -82,7 +92,7 @@ impl BusiestSources {
         }
     }
 
-    /// The busiest sources, those with most events first, and the number of events of all others.
+    /// The busiest sources, those with most events first, and the number of all other events.
     pub fn list(&self, elapsed: Duration) -> (Vec<BusySource>, u64) {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let named = counts.named.iter();
@@ -90,7 +100,7 @@ impl BusiestSources {
             .map(|(source, count)| BusySource::of(source, count, elapsed))
             .collect();
         sources.sort_unstable_by(|a, b| b.events.cmp(&a.events).then_with(|| a.source.cmp(&b.source)));
-        (sources, counts.other)
+        (sources, counts.other + counts.dropped)
     }
 
     /// The count of each of the busiest sources, by name, and that of all others. Names that look alike when they are
@@ -122,18 +132,24 @@ impl Counts {
         } else {
             self.other += 1;
             if let Some(count) = self.candidates.get_mut(source) {
-                *count += 1;
+                count.events += 1;
+                count.last = elapsed;
             } else if self.candidates.len() < CANDIDATES {
-                self.candidates.insert(source.clone(), 1);
+                let new = Candidate {
+                    events: 1,
+                    last: elapsed,
+                };
+                self.candidates.insert(source.clone(), new);
             }
         }
     }
 
     /// Gives the counts of the quietest sources to others that were busier in this period.
     fn choose(&mut self, elapsed: Duration) {
-        let mut candidates: Vec<(Arc<str>, u64)> = self.candidates.drain().collect();
-        candidates.sort_unstable_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.cmp(b)));
-        for (busier, events) in candidates {
+        let mut candidates: Vec<(Arc<str>, Candidate)> = self.candidates.drain().collect();
+        candidates
+            .sort_unstable_by(|(a, more), (b, less)| less.events.cmp(&more.events).then_with(|| a.cmp(b)));
+        for (busier, Candidate { events, last }) in candidates {
             let quietest = self
                 .named
                 .iter()
@@ -142,13 +158,13 @@ impl Counts {
                 break;
             };
             let quietest = quietest.0.clone();
-            self.named.remove(&quietest);
+            self.dropped += self.named.remove(&quietest).map_or(0, |count| count.total);
             // Not to be replaced by the next candidate, which is no busier.
             let new = Count {
                 total: 0,
                 recent: events,
                 first: elapsed,
-                last: None,
+                last: Some(last),
             };
             self.named.insert(busier, new);
         }
@@ -187,6 +203,10 @@ mod tests {
         assert_eq!((counts["/new"], counts["/2"]), (3, 2));
         assert_eq!(counts[OTHER], 8, "the count of the others never falls");
         assert!(!counts.contains_key("/1") && !counts.contains_key("/rare"));
+        // The list accounts for every event, also for the one of `/1` that was counted by name.
+        let (listed, rest) = sources.list(Duration::from_mins(10));
+        let named: u64 = listed.iter().map(|one| one.events).sum();
+        assert_eq!((named + rest, rest), (221, 9));
     }
 
     #[test]
@@ -210,6 +230,19 @@ mod tests {
             ]
         );
         assert_eq!(other, 0);
+    }
+
+    #[test]
+    fn a_source_that_becomes_busy_was_heard_before() {
+        let sources = BusiestSources::default();
+        for n in 1..=NAMED {
+            add(&sources, &format!("/{n}"), 1, 0);
+        }
+        add(&sources, "/new", 2, 4);
+        add(&sources, "/1", 1, 10);
+        let (listed, _) = sources.list(Duration::from_mins(10));
+        let new = listed.iter().find(|one| &*one.source == "/new").expect("listed");
+        assert_eq!((new.events, new.heard_ago), (0, Some(TimeDelta::minutes(6))));
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl Engine {
         self.busiest.counts()
     }
 
-    /// The busiest sources since this worker started, those with most events first, and the number of events of all others.
+    /// The busiest sources, those with most events first, and the number of all other events since this worker started.
     #[must_use]
     pub fn busiest_sources(&self) -> (Vec<BusySource>, u64) {
         self.busiest.list(self.watch.elapsed())
