@@ -12,8 +12,8 @@ use crate::domain::id::clip;
 use crate::store::DeadLetter;
 use crate::wire::{Decoded, TraceContext};
 
-/// Maximum number of sources that are counted and logged by name. A sender may make up sources, and each would be a time
-/// series and an entry in memory for as long as the worker runs.
+/// How many sources are counted and logged by name because they sent events first, and as many more because they made mistakes
+/// first. A sender may make up sources, and each would be a time series and an entry in memory for as long as the worker runs.
 const MOST_SOURCES: usize = 50;
 /// Stands for all other sources.
 pub(super) const OTHER: &str = "other";
@@ -25,10 +25,29 @@ const REUSED_IDS: &str = "tenure_reused_ids_total";
 /// The counters of mistakes, by source.
 pub(super) const MISTAKES: [&str; 2] = [WARNINGS, REUSED_IDS];
 
-/// The sources that are counted by name, and when the log last said that one sent unknown fields, by
-/// [`crate::clock::Clock::elapsed`].
+/// The sources that are counted by name.
 #[derive(Debug, Default)]
-pub(super) struct KnownSources(Mutex<HashMap<Arc<str>, Option<Duration>>>);
+pub(super) struct KnownSources(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When the log last said that a source with this name sent unknown fields, by [`crate::clock::Clock::elapsed`].
+    logged: HashMap<Arc<str>, Option<Duration>>,
+    /// How many have a name because they sent events first.
+    met: usize,
+    /// How many have one because they made mistakes first.
+    mistaken: usize,
+}
+
+impl Known {
+    /// Gives a source a name, and declares its counters.
+    fn add(&mut self, source: &Arc<str>) {
+        self.logged.insert(source.clone(), None);
+        for counter in MISTAKES {
+            metrics::counter!(counter, "source" => clip(source)).increment(0);
+        }
+    }
+}
 
 impl KnownSources {
     /// Declares the counters of sources that send their first events: a counter that appears with the first mistake hides
@@ -36,26 +55,31 @@ impl KnownSources {
     pub fn meet<'a>(&self, sources: impl Iterator<Item = &'a Arc<str>>) {
         let mut known = self.known();
         for source in sources {
-            if known.len() < MOST_SOURCES && !known.contains_key(source) {
-                known.insert(source.clone(), None);
-                for counter in MISTAKES {
-                    metrics::counter!(counter, "source" => clip(source)).increment(0);
-                }
+            if known.met < MOST_SOURCES && !known.logged.contains_key(source) {
+                known.met += 1;
+                known.add(source);
             }
         }
     }
 
-    /// The name to count a source under.
+    /// The name to count a mistake of a source under.
     fn name(&self, source: &Arc<str>) -> Arc<str> {
         self.meet(std::iter::once(source));
-        let is_named = self.known().contains_key(source);
-        if is_named { source.clone() } else { OTHER.into() }
+        let mut known = self.known();
+        if !known.logged.contains_key(source) {
+            if known.mistaken == MOST_SOURCES {
+                return OTHER.into();
+            }
+            known.mistaken += 1;
+            known.add(source);
+        }
+        source.clone()
     }
 
     /// Whether it is time for a line in the log about the sources with this name.
     fn is_logged(&self, name: Arc<str>, elapsed: Duration) -> bool {
         let mut known = self.known();
-        let last = known.entry(name).or_default();
+        let last = known.logged.entry(name).or_default();
         let is_logged = last.is_none_or(|last| elapsed.saturating_sub(last) >= LOG_EVERY);
         if is_logged {
             *last = Some(elapsed);
@@ -63,7 +87,7 @@ impl KnownSources {
         is_logged
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<Duration>>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,13 +160,19 @@ mod tests {
         assert_eq!(note("/a", 0), named("/a", true));
         assert_eq!(note("/a", 9), named("/a", false));
         assert_eq!(note("/a", 10), named("/a", true));
-        for n in 1..MOST_SOURCES {
+        let correct: Vec<Arc<str>> = (1..2 * MOST_SOURCES)
+            .map(|n| format!("/correct/{n}").into())
+            .collect();
+        sources.meet(correct.iter());
+        // Sources without mistakes leave names to those that make some, and have their own.
+        for n in 1..=MOST_SOURCES {
             assert_eq!(note(&format!("/{n}"), 10), named(&format!("/{n}"), true));
         }
+        assert_eq!(note("/correct/1", 10), named("/correct/1", true));
         assert_eq!(note("/x", 10), named(OTHER, true));
         assert_eq!(note("/y", 19), named(OTHER, false));
         assert_eq!(note("/a", 19), named("/a", false), "it keeps its name");
         assert_eq!(note("/z", 20), named(OTHER, true));
-        assert!(sources.known().len() <= MOST_SOURCES + 1);
+        assert!(sources.known().logged.len() <= 2 * MOST_SOURCES + 1);
     }
 }

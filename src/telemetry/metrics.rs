@@ -79,7 +79,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_event_warnings_total",
         Unit::Count,
-        "Events with unknown fields in `data` (source: the first 50 that sent events; others are counted as `other`)",
+        "Events with unknown fields in `data` (source: the first 50 that sent events, and the first 50 others that made a mistake; all others as `other`)",
     ),
     (
         Counter,
