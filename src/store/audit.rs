@@ -25,7 +25,7 @@ pub trait Audit: Send + Sync + 'static {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()>;
 
     /// Entries with a number below `before`, newest first. Reads at most `rows` entries of the time of the filter, and returns at
-    /// most `limit` of them.
+    /// most `limit` of them. Of all entries of that time, it reads only the numbers, in an index.
     async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage>;
 
     /// The newest entry of an action on a target.
@@ -149,6 +149,11 @@ impl AuditFilter {
     pub(super) fn time(&self) -> (DateTime<Utc>, DateTime<Utc>) {
         let since = self.since.unwrap_or_else(earliest);
         (since, self.until.unwrap_or_else(latest))
+    }
+
+    /// Whether it selects a time.
+    pub(super) fn has_time(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
     }
 
     /// The action, and what the actions below it begin with.

@@ -35,15 +35,22 @@ impl Audit for PostgresStore {
         self.in_time(async {
             let actions = filter.actions();
             let (since, until) = filter.time();
+            let (first, last) = if filter.has_time() {
+                numbers_within(&self.pool, since, until).await?
+            } else {
+                (i64::MIN, i64::MAX)
+            };
+            let before = before.min(last.saturating_add(1));
             // The place of the last row that is read.
             let end: Option<i64> = sqlx::query_scalar(
                 "select number
                  from audit_log
-                 where number < $1 and at >= $2 and at < $3
+                 where number < $1 and number >= $2 and at >= $3 and at < $4
                  order by number desc
-                 limit 1 offset $4",
+                 limit 1 offset $5",
             )
             .bind(before)
+            .bind(first)
             .bind(since)
             .bind(until)
             .bind(i64::from(rows.saturating_sub(1)))
@@ -59,7 +66,7 @@ impl Audit for PostgresStore {
                  limit $8",
             )
             .bind(before)
-            .bind(end.unwrap_or(i64::MIN))
+            .bind(end.unwrap_or(first))
             .bind(since)
             .bind(until)
             .bind(&filter.who)
@@ -91,6 +98,25 @@ impl Audit for PostgresStore {
         })
         .await
     }
+}
+
+/// The first and the last number of the entries of a time. Between them, nearly all entries are of that time; without them, a walk
+/// would read every newer entry. 1 and 0: there are none.
+async fn numbers_within(
+    executor: impl PgExecutor<'_>,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<(i64, i64)> {
+    // The offset keeps the planner from looking for the first and the last number in the order of numbers.
+    let numbers = sqlx::query_as(
+        "select coalesce(min(number), 1), coalesce(max(number), 0)
+         from (select number from audit_log where at >= $1 and at < $2 offset 0) numbers",
+    )
+    .bind(since)
+    .bind(until)
+    .fetch_one(executor)
+    .await?;
+    Ok(numbers)
 }
 
 async fn carry_out(connection: &mut PgConnection, action: &OperatorAction) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! Reads and writes the audit log.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteExecutor;
 
@@ -34,15 +35,22 @@ impl Audit for SqliteStore {
     async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage> {
         let actions = filter.actions();
         let (since, until) = filter.time();
+        let (first, last) = if filter.has_time() {
+            numbers_within(&self.readers, since, until).await?
+        } else {
+            (i64::MIN, i64::MAX)
+        };
+        let before = before.min(last.saturating_add(1));
         // In the order of numbers, not by the index of times, which has another order.
         let end: Option<i64> = sqlx::query_scalar(
             "select number
              from audit_log
-             where number < ?1 and +at >= ?2 and +at < ?3
+             where number < ?1 and number >= ?2 and +at >= ?3 and +at < ?4
              order by number desc
-             limit 1 offset ?4",
+             limit 1 offset ?5",
         )
         .bind(before)
+        .bind(first)
         .bind(micros(since))
         .bind(micros(until))
         .bind(i64::from(rows.saturating_sub(1)))
@@ -58,7 +66,7 @@ impl Audit for SqliteStore {
              limit ?8",
         )
         .bind(before)
-        .bind(end.unwrap_or(i64::MIN))
+        .bind(end.unwrap_or(first))
         .bind(micros(since))
         .bind(micros(until))
         .bind(&filter.who)
@@ -85,6 +93,23 @@ impl Audit for SqliteStore {
         .await?;
         entry.map(AuditRow::read).transpose()
     }
+}
+
+/// The first and the last number of the entries of a time. Between them, nearly all entries are of that time; without them, a walk
+/// would read every newer entry. 1 and 0: there are none.
+async fn numbers_within(
+    executor: impl SqliteExecutor<'_>,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<(i64, i64)> {
+    let numbers = sqlx::query_as(
+        "select coalesce(min(number), 1), coalesce(max(number), 0) from audit_log where at >= ?1 and at < ?2",
+    )
+    .bind(micros(since))
+    .bind(micros(until))
+    .fetch_one(executor)
+    .await?;
+    Ok(numbers)
 }
 
 async fn carry_out(connection: &mut SqliteConnection, action: &OperatorAction) -> Result<bool> {

@@ -168,6 +168,23 @@ pub async fn a_page_of_the_audit_log_reads_so_many_entries(fresh: Fresh) {
     assert_eq!((none.entries.len(), none.next), (0, None));
 }
 
+/// Clocks of workers differ, so numbers and times may have different orders.
+pub async fn entries_of_a_time_are_found_wherever_they_are(fresh: Fresh) {
+    let store = &*fresh.store;
+    for seconds in [5, 1, 9, 4, 2, 8, 3, 7, 6] {
+        let entry = entry(seconds, "ann", &format!("at.{seconds}"));
+        store.record_audit(&entry).await.unwrap();
+    }
+    let within = |since: i64, until: i64| AuditFilter {
+        since: Some(moment(since)),
+        until: Some(moment(until)),
+        ..AuditFilter::default()
+    };
+    assert_eq!(actions(store, within(3, 8)).await, "at.6 at.7 at.3 at.4 at.5");
+    assert_eq!(actions(store, within(9, 10)).await, "at.9");
+    assert_eq!(actions(store, within(10, 20)).await, "");
+}
+
 pub async fn the_last_entry_about_a_target_is_found(fresh: Fresh) {
     let store = &*fresh.store;
     let about = |seconds: i64, action: &str, target: &str| AuditEntry {

@@ -292,6 +292,7 @@ conformance! {
     audit:
         entries_are_read_back_and_listed_newest_first,
         a_page_of_the_audit_log_reads_so_many_entries,
+        entries_of_a_time_are_found_wherever_they_are,
         the_last_entry_about_a_target_is_found,
         an_action_and_its_entry_are_one_transaction,
         an_endpoint_is_changed_with_its_entry,
