@@ -28,8 +28,8 @@ const READ: u32 = 250;
 const COUNTED: i64 = 100_000;
 /// The number of partners whose clients one call walks.
 pub(super) const MOST_WALKS: usize = 50;
-/// A place after every id and every name.
-const PAST_ALL: &str = "\u{10ffff}";
+/// A place after those of a partner, and none of them: keys of names have no capital letters, and ids are ASCII.
+const PAST_ALL: &str = "\u{10ffff}A";
 
 /// Which clients to find, over all partners. A client must match every given field.
 #[derive(Clone, Debug, Default)]

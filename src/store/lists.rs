@@ -13,6 +13,7 @@ use super::columns::{Both, Moment, RowId, earliest, key, latest, row};
 use super::event_position::EventPosition;
 use super::verification::FacetsRow;
 use super::{RecordedOutcome, Result};
+use crate::domain::name::MAX_NAME_CHARS;
 use crate::domain::{Event, Name, Refusal};
 
 /// Reads lists, as last committed.
@@ -78,7 +79,8 @@ pub(super) enum ClientOrder {
 }
 
 impl ClientSearch {
-    /// The order of the index that has what the search is for in the smallest range.
+    /// The order of its results, that of an index: of names for a search by name, also if it has a prefix of ids, which would select
+    /// fewer.
     pub(super) fn order(&self) -> ClientOrder {
         let is_of_all = self.filter.partner.is_none();
         if is_of_all && self.name_prefix.is_some() {
@@ -117,6 +119,9 @@ impl Display for ListPosition {
     }
 }
 
+/// The last character. A name may consist of it, so that a place after all names has more of it than any name.
+const PAST_ALL: &str = "\u{10ffff}";
+
 /// Both ends of a part of a list, in the order of the columns of its index, inclusive. Both are always bound, so that the index
 /// answers the query whichever of them is given.
 pub(super) struct ListRange {
@@ -136,7 +141,7 @@ impl ListRange {
             ClientOrder::Keys | ClientOrder::Ids => search.id_prefix.as_str(),
             ClientOrder::Names | ClientOrder::NamesOfAll => search.name_prefix.as_deref().unwrap_or_default(),
         };
-        let last = format!("{prefix}\u{10ffff}");
+        let last = format!("{prefix}{}", PAST_ALL.repeat(MAX_NAME_CHARS + 1));
         let is_of_all = matches!(order, ClientOrder::Ids | ClientOrder::NamesOfAll);
         let in_order = |position: &ListPosition| {
             let (partner, place) = (position.partner.clone(), position.place.clone());
@@ -146,7 +151,7 @@ impl ListRange {
                 (partner, place)
             }
         };
-        // Ids consist of characters between the empty text and this one.
+        // Partners have no character after this one, and none is empty.
         let (start, end) = match &search.filter.partner {
             _ if is_of_all => ((prefix.to_owned(), String::new()), (last, String::new())),
             Some(partner) => ((partner.clone(), prefix.to_owned()), (partner.clone(), last)),
@@ -323,6 +328,7 @@ mod tests {
         for (partner, place, expected) in [
             ("acme", "a", true),
             ("acme", "\u{10ffff}", true),
+            ("acme", "\u{10ffff}x", true),
             ("acm", "z", false),
             ("acme-", "a", false),
             ("acme1", "a", false),

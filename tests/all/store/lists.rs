@@ -163,6 +163,40 @@ pub async fn clients_of_all_partners_are_found(fresh: Fresh) {
     }
 }
 
+/// A name may have the last of all characters.
+pub async fn clients_with_the_last_names_are_found(fresh: Fresh) {
+    let store = &*fresh.store;
+    let written = [
+        ("a", "\u{10ffff}\u{10ffff}x"),
+        ("b", "\u{10ffff}x"),
+        ("c", "x\u{10ffff}y"),
+    ];
+    let written = written.map(|(client, name)| new_client(&of("acme", client), name));
+    put(store, clients(Vec::from(written))).await.unwrap();
+    let search = |partner: Option<&str>, part: Option<&str>, prefix: Option<&str>| ClientSearch {
+        filter: ClientFilter {
+            partner: partner.map(str::to_owned),
+            ..ClientFilter::default()
+        },
+        name_part: part.map(str::to_owned),
+        name_prefix: prefix.map(str::to_owned),
+        ..ClientSearch::default()
+    };
+    for partner in [None, Some("acme")] {
+        for (part, prefix, expected) in [
+            (Some("x"), None, "acme/c acme/b acme/a"),
+            (None, Some("x"), "acme/c"),
+            (None, Some("x\u{10ffff}"), "acme/c"),
+            (None, Some("\u{10ffff}"), "acme/b acme/a"),
+        ] {
+            let search = search(partner, part, prefix);
+            for rows in [1, 100] {
+                assert_eq!(found(store, &search, rows).await, expected, "{search:?}");
+            }
+        }
+    }
+}
+
 pub async fn partners_are_listed_with_their_counts(fresh: Fresh) {
     let store = &*fresh.store;
     assert_eq!(store.partners(None, 10).await.unwrap(), Vec::<String>::new());

@@ -244,6 +244,7 @@ conformance! {
         events_stored_since_a_moment_are_found;
     lists:
         clients_of_all_partners_are_found,
+        clients_with_the_last_names_are_found,
         partners_are_listed_with_their_counts,
         refusals_are_listed_newest_first;
     sweeps:
