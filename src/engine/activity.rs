@@ -160,7 +160,7 @@ impl super::Engine {
     /// When this process began to count events and changes.
     #[must_use]
     pub fn counts_since(&self) -> DateTime<Utc> {
-        self.started_at
+        self.watch.moment_of(self.started)
     }
 }
 

@@ -63,6 +63,7 @@ mod why;
 mod workers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify};
@@ -175,8 +176,8 @@ pub struct Engine {
     vitals: Vitals,
     duties: Duties,
     activity: activity::Activity,
-    /// When `activity` began to count.
-    started_at: DateTime<Utc>,
+    /// When `activity` began to count, by [`Clock::elapsed`].
+    started: Duration,
     depths: queue_depths::QueueDepths,
     busiest: BusiestSources,
     refusal_log: RefusalLog,
@@ -229,7 +230,7 @@ impl Engine {
         let engine = Self {
             store,
             watch: ClockWatch::new(clock.clone()),
-            started_at: clock.now(),
+            started: clock.elapsed(),
             clock,
             breaker: Breaker::default(),
             clearance: Clearance::default(),

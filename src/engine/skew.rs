@@ -150,6 +150,14 @@ impl ClockWatch {
         self.clock.elapsed()
     }
 
+    /// When [`ClockWatch::elapsed`] was this, by the present clock. A moment that was noted then would stay in the future if the clock
+    /// was ahead and has been corrected.
+    #[must_use]
+    pub fn moment_of(&self, elapsed: Duration) -> DateTime<Utc> {
+        let passed = self.clock.elapsed().saturating_sub(elapsed);
+        self.clock.now() - TimeDelta::from_std(passed).unwrap_or_default()
+    }
+
     /// The present by the deciding clock: the database's, RabbitMQ's, or monotonic time since this clock was last trusted.
     /// It is right while this clock is wrong, and workers whose clocks differ agree on it.
     #[must_use]

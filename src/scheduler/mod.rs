@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ pub struct Scheduler {
     chunk: u32,
     /// The name of this worker in the records of runs.
     worker: String,
-    /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is corrected.
+    /// When it started, by [`crate::clock::Clock::elapsed`].
     started: Duration,
     considered: watch::Sender<ConsideredTicks>,
     incidents: Mutex<Incidents>,
@@ -140,8 +140,7 @@ impl Scheduler {
 
     /// When this worker started, by the present clock.
     fn started_at(&self) -> DateTime<Utc> {
-        let passed = self.engine.clock().elapsed().saturating_sub(self.started);
-        self.engine.now() - TimeDelta::from_std(passed).unwrap_or_default()
+        self.engine.clock().moment_of(self.started)
     }
 
     /// When any worker last finished each enabled sweep, and what halts it.
