@@ -241,8 +241,8 @@ fn is_taken(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Migrations of development versions from before the baseline. A store with only one that was called `baseline` too has neither:
-/// its checksum differs.
+/// Migrations of development versions from before the baseline. A store that has only their first one, when that was called
+/// `baseline` too, has neither: its checksum differs.
 const BEFORE_THE_BASELINE: [(i64, &str); 2] = [(1, "tables"), (2, "statements")];
 
 /// Checks that the recorded migrations are Tenure's, of any version. sqlx records those of every program in a table of
