@@ -6,28 +6,23 @@ use maud::{Markup, html};
 
 use super::error::PageError;
 use super::layout::{Frame, Section};
-use super::ui::{self, Tone, chip_of};
+use super::ui::{self, Tone, chip_of, number};
 use super::view::View;
 use crate::config::policy_settings;
 use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::engine::APPLY;
-use crate::store::{AuditFilter, AuditHow, AuditRecord};
+use crate::store::{AuditHow, AuditRecord};
 
-/// Entries of the audit log that are examined.
+/// Entries about policies that are examined.
 const ENTRIES: u32 = 500;
 
 /// The recorded policies.
 pub async fn show(view: View) -> Result<Response, PageError> {
     let (recorded, entries) = view
         .run(|engine| async move {
-            let filter = AuditFilter {
-                action: Some(APPLY.to_owned()),
-                ..AuditFilter::default()
-            };
             Ok((
                 engine.recorded_policies().await?,
-                engine.audit_log(&filter, i64::MAX, ENTRIES).await?.entries,
+                engine.applied_policies(ENTRIES).await?,
             ))
         })
         .await?;
@@ -85,6 +80,7 @@ fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -
         return html! { p.muted { "The settings of the first worker." } };
     }
     let from = rfc3339(from);
+    let are_all = entries.len() < ENTRIES as usize;
     let mut entries = entries.iter().map(|record| &record.entry);
     let entry = entries
         .find(|entry| entry.details.get("from").and_then(|given| given.as_str()) == Some(from.as_str()));
@@ -95,7 +91,8 @@ fn by(view: &View, place: usize, from: DateTime<Utc>, entries: &[AuditRecord]) -
                 "Applied by " b { (entry.who) } ", " (entry.how.as_str()) ", " (ui::moment_and_ago(view.now, entry.at))
                 @if let Some(reason) = &entry.reason { ": “" (reason) "”" }
             },
-            None => { "The audit log has no entry for it." },
+            None if are_all => { "The audit log has no entry for it." },
+            None => { "None of the newest " (number(ENTRIES)) " entries about policies in the audit log is about it." },
         } }
     }
 }

@@ -96,7 +96,7 @@ pub use low_watermark::{HeldBack, LowWatermark};
 pub use operator::{Authority, Operator};
 pub use overview::{EXPIRY_DAYS, ExpiryCounts, Overview, RefusalCount, RefusalCounts, Unpublished};
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
-pub use policy::{APPLY, Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
+pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
 pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;

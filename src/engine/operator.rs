@@ -111,7 +111,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn last_sweep_pause(&self, sweep: Sweep) -> Result<Option<AuditRecord>, StoreError> {
-        self.store.last_audit(PAUSE_SWEEP, sweep.as_str()).await
+        self.last_audit(PAUSE_SWEEP, sweep.as_str()).await
     }
 
     /// As [`Engine::last_sweep_pause`], of an endpoint of webhooks.
@@ -119,7 +119,21 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn last_endpoint_pause(&self, name: &str) -> Result<Option<AuditRecord>, StoreError> {
-        self.store.last_audit(PAUSE_ENDPOINT, name).await
+        self.last_audit(PAUSE_ENDPOINT, name).await
+    }
+
+    /// The newest entries about policies that were put into force, newest first, at most `limit`, however many other entries
+    /// there are.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn applied_policies(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.store.last_audits(APPLY, "", limit).await
+    }
+
+    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>, StoreError> {
+        let last = self.store.last_audits(action, target, 1).await?;
+        Ok(last.into_iter().next())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::store::{AuditEntry, Batch, ClientFilter, OperatorAction, PolicyReplac
 /// read it.
 pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
 /// The action of the audit log that puts a policy into force. Its details name the moment, `from`.
-pub const APPLY: &str = "policy.apply";
+pub(super) const APPLY: &str = "policy.apply";
 /// Clients that are read at a time.
 const PAGE: u32 = 500;
 /// How many clients that a policy changes are named.

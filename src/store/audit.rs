@@ -28,8 +28,8 @@ pub trait Audit: Send + Sync + 'static {
     /// most `limit` of them. Of all entries of that time, it reads only the numbers, in an index.
     async fn audit_log(&self, filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> Result<AuditPage>;
 
-    /// The newest entry of an action on a target.
-    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>>;
+    /// The newest entries of an action on a target, newest first. An empty target: those without one.
+    async fn last_audits(&self, action: &str, target: &str, limit: u32) -> Result<Vec<AuditRecord>>;
 }
 
 /// What an operator changes in one transaction.

@@ -236,7 +236,7 @@ delegate! {
         act(action: &OperatorAction, entry: &AuditEntry) -> bool;
         record_audit(entry: &AuditEntry) -> ();
         audit_log(filter: &AuditFilter, before: i64, rows: u32, limit: u32) -> AuditPage;
-        last_audit(action: &str, target: &str) -> Option<AuditRecord>;
+        last_audits(action: &str, target: &str, limit: u32) -> Vec<AuditRecord>;
     }
     BrowserSessions {
         add_browser_session(session: &BrowserSession, entry: &AuditEntry) -> ();

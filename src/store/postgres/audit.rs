@@ -81,20 +81,21 @@ impl Audit for PostgresStore {
         .await
     }
 
-    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>> {
+    async fn last_audits(&self, action: &str, target: &str, limit: u32) -> Result<Vec<AuditRecord>> {
         self.in_time(async {
-            let entry: Option<AuditRow<DateTime<Utc>>> = sqlx::query_as(
+            let entries: Vec<AuditRow<DateTime<Utc>>> = sqlx::query_as(
                 "select number, at, who, how, action, target, reason, details, request_id
                  from audit_log
                  where target = $1 and action = $2
                  order by number desc
-                 limit 1",
+                 limit $3",
             )
             .bind(text(target))
             .bind(text(action))
-            .fetch_optional(&self.pool)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
             .await?;
-            entry.map(AuditRow::read).transpose()
+            entries.into_iter().map(AuditRow::read).collect()
         })
         .await
     }

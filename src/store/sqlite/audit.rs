@@ -79,19 +79,20 @@ impl Audit for SqliteStore {
         Ok(AuditPage::of(entries, limit, end))
     }
 
-    async fn last_audit(&self, action: &str, target: &str) -> Result<Option<AuditRecord>> {
-        let entry: Option<AuditRow<i64>> = sqlx::query_as(
+    async fn last_audits(&self, action: &str, target: &str, limit: u32) -> Result<Vec<AuditRecord>> {
+        let entries: Vec<AuditRow<i64>> = sqlx::query_as(
             "select number, at, who, how, action, target, reason, details, request_id
              from audit_log
              where target = ?1 and action = ?2
              order by number desc
-             limit 1",
+             limit ?3",
         )
         .bind(text(target))
         .bind(text(action))
-        .fetch_optional(&self.readers)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
         .await?;
-        entry.map(AuditRow::read).transpose()
+        entries.into_iter().map(AuditRow::read).collect()
     }
 }
 

@@ -202,13 +202,20 @@ pub async fn the_last_entry_about_a_target_is_found(fresh: Fresh) {
         store.record_audit(&one).await.unwrap();
     }
     let last = async |action: &str, target: &str| {
-        let found = store.last_audit(action, target).await.unwrap();
-        found.map(|record| record.entry.at)
+        let found = store.last_audits(action, target, 1).await.unwrap();
+        found.first().map(|record| record.entry.at)
     };
     assert_eq!(last("sweep.pause", "access_expiry").await, Some(moment(3)));
     assert_eq!(last("sweep.resume", "access_expiry").await, Some(moment(2)));
     assert_eq!(last("sweep.resume", "request_lapse").await, None);
     assert_eq!(last("sweep", "access_expiry").await, None);
+    assert_eq!(last("sweep.pause", "").await, Some(moment(6)));
+    let pauses = store
+        .last_audits("sweep.pause", "access_expiry", 9)
+        .await
+        .unwrap();
+    let pauses: Vec<_> = pauses.into_iter().map(|record| record.entry.at).collect();
+    assert_eq!(pauses, [moment(3), moment(1)]);
 }
 
 pub async fn an_action_and_its_entry_are_one_transaction(fresh: Fresh) {
