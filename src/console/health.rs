@@ -101,8 +101,8 @@ impl Summary {
         self.overview.issues(&checks)
     }
 
-    /// Changes with the issues, but not with the ages and numbers in their sentences: by it, a page notices that its issues are no
-    /// longer those of now.
+    /// Changes with the issues and what they are about, but not with the ages and numbers in their sentences: by it, a page notices
+    /// that its issues are no longer those of now.
     #[must_use]
     pub fn issues_digest(&self) -> String {
         let mut digest = Sha256::new();
@@ -127,8 +127,10 @@ impl Summary {
 #[must_use]
 pub fn url(part: &Part) -> String {
     match part {
-        Part::Flow => "/sources".into(),
-        Part::Workers => "/#workers".into(),
+        Part::Source(_) | Part::Lane(_) | Part::Relay | Part::Check(_) | Part::Warning(..) => {
+            "/sources".into()
+        }
+        Part::Worker(_) | Part::Workers => "/#workers".into(),
         Part::DeadLetters => "/dead-letters".into(),
         Part::Sweep(sweep) => format!("/sweeps#{sweep}"),
         Part::Run(run) => format!("/sweeps/runs/{run}"),

@@ -35,8 +35,15 @@ pub struct Issue {
 /// A part of Tenure that an issue is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Sources, lanes, the relay, or the worker.
-    Flow,
+    Source(String),
+    Lane(String),
+    Relay,
+    /// A check of the worker that fails.
+    Check(String),
+    /// A warning of a check of the worker, and the first word of it, which names what it is about.
+    Warning(String, String),
+    /// A worker that shares the store.
+    Worker(String),
     /// The workers that share the store.
     Workers,
     DeadLetters,
@@ -80,18 +87,19 @@ impl Overview {
     }
 
     fn add_flow(&self, issues: &mut Vec<Issue>) {
-        let mut add = |tone, what, then: &str| {
+        let mut add = |tone, part, what, then: &str| {
             issues.push(Issue {
                 tone,
                 what,
                 then: then.into(),
-                part: Part::Flow,
+                part,
             });
         };
         for source in &self.sources {
             if let Some(since) = source.silent_since {
                 add(
                     Tone::Bad,
+                    Part::Source(source.source.clone()),
                     format!("{} is silent, last heard {}", source.source, ago(self.now, since)),
                     "Timers that came due since then wait. Check the app and its connection to the broker.",
                 );
@@ -102,6 +110,7 @@ impl Overview {
             if let Some(lag) = lag.filter(|lag| *lag > LANE_LAG) {
                 add(
                     Tone::Attention,
+                    Part::Lane(lane.lane.clone()),
                     format!("Lane {} is {} behind", lane.lane, duration(lag)),
                     "Events wait in its queue. Check that a worker consumes it.",
                 );
@@ -113,6 +122,7 @@ impl Overview {
         {
             add(
                 Tone::Attention,
+                Part::Relay,
                 format!(
                     "{} not published, the oldest from {}",
                     counted(relay.changes, "change"),
@@ -161,28 +171,25 @@ pub fn verdict(issues: &[Issue]) -> String {
 
 fn of_check(check: &Check) -> Vec<Issue> {
     let name = title(&check.name);
-    let issue = |tone, text: &str, then: &str| Issue {
+    let issue = |tone, part, text: &str, then: &str| Issue {
         tone,
         what: format!("{name}: {text}"),
         then: then.into(),
-        part: Part::Flow,
+        part,
     };
     let failure = (!check.ok).then(|| {
         let then = "This worker is not ready. Its log and /readyz say more.";
-        issue(Tone::Bad, &check.detail, then)
+        issue(Tone::Bad, Part::Check(check.name.clone()), &check.detail, then)
     });
-    let warnings = check.warnings.iter();
-    let warnings = warnings.map(|warning| issue(Tone::Attention, warning, "The worker continues."));
+    let warnings = check.warnings.iter().map(|warning| {
+        let about = warning.split(' ').next().unwrap_or_default();
+        let part = Part::Warning(check.name.clone(), about.to_owned());
+        issue(Tone::Attention, part, warning, "The worker continues.")
+    });
     failure.into_iter().chain(warnings).collect()
 }
 
 fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
-    let issue = |tone, what, then: String| Issue {
-        tone,
-        what,
-        then,
-        part: Part::Workers,
-    };
     let (gone, running): (Vec<_>, Vec<_>) = workers.iter().partition(|worker| worker.gone);
     let (tone, others) = if running.is_empty() {
         (Tone::Bad, "No other worker runs: start it again.")
@@ -194,19 +201,18 @@ fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
     };
     let mut issues: Vec<Issue> = gone
         .into_iter()
-        .map(|worker| {
-            issue(
-                tone,
-                format!(
-                    "Worker {} was last seen {}",
-                    worker.name,
-                    ago(now, worker.seen_at)
-                ),
-                format!(
-                    "It ended without stopping, or cannot reach the store: see its log on {}. {others}",
-                    worker.host
-                ),
-            )
+        .map(|worker| Issue {
+            tone,
+            what: format!(
+                "Worker {} was last seen {}",
+                worker.name,
+                ago(now, worker.seen_at)
+            ),
+            then: format!(
+                "It ended without stopping, or cannot reach the store: see its log on {}. {others}",
+                worker.host
+            ),
+            part: Part::Worker(worker.name.clone()),
         })
         .collect();
     // When each version began to run.
@@ -220,15 +226,16 @@ fn of_workers(workers: &[WorkerStatus], now: DateTime<Utc>) -> Vec<Issue> {
         && now - *since > UPGRADE
     {
         let names: Vec<&str> = versions.keys().copied().collect();
-        issues.push(issue(
-            Tone::Attention,
-            format!(
+        issues.push(Issue {
+            tone: Tone::Attention,
+            what: format!(
                 "Workers have run different versions for {}: {}",
                 duration(now - *since),
                 names.join(", ")
             ),
-            "Finish the upgrade: replace the older program and restart its workers.".into(),
-        ));
+            then: "Finish the upgrade: replace the older program and restart its workers.".into(),
+            part: Part::Workers,
+        });
     }
     issues
 }
@@ -339,7 +346,7 @@ mod tests {
             tone,
             what: String::new(),
             then: String::new(),
-            part: Part::Flow,
+            part: Part::Relay,
         };
         let (bad, attention) = (Tone::Bad, Tone::Attention);
         for (tones, text) in [
@@ -360,5 +367,25 @@ mod tests {
             let issues: Vec<Issue> = tones.iter().map(|tone| issue(*tone)).collect();
             assert_eq!(verdict(&issues), text);
         }
+    }
+
+    #[test]
+    fn the_part_of_an_issue_says_which_thing_it_is_about_and_not_for_how_long() {
+        let parts = |name: &str, detail: &str, warning: &str| -> Vec<Part> {
+            let issues = of_check(&Check {
+                name: name.into(),
+                ok: false,
+                detail: detail.into(),
+                warnings: vec![warning.into()],
+            });
+            issues.into_iter().map(|issue| issue.part).collect()
+        };
+        let broker = parts("broker", "gone for 3 s", "relay: slow for 3 s");
+        assert_eq!(parts("broker", "gone for 9 s", "relay: slow for 9 s"), broker);
+        let others = [
+            parts("store", "gone for 3 s", "relay: slow for 3 s"),
+            parts("broker", "gone for 3 s", "heartbeat: slow for 3 s"),
+        ];
+        assert!(others.iter().all(|other| *other != broker), "{others:?}");
     }
 }

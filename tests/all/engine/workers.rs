@@ -42,7 +42,8 @@ impl Setup {
     async fn issues(&self) -> Vec<Issue> {
         let overview = self.engine.overview(&BTreeMap::new(), false).await;
         let issues = overview.expect("an overview").issues(&[]).into_iter();
-        issues.filter(|issue| issue.part == Part::Workers).collect()
+        let is_about_workers = |issue: &Issue| matches!(issue.part, Part::Worker(_) | Part::Workers);
+        issues.filter(is_about_workers).collect()
     }
 }
 
