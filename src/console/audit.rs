@@ -11,11 +11,12 @@ use super::ui::{self, Pages, counted_as, title};
 use super::view::View;
 use crate::config::policy_settings;
 use crate::domain::Policy;
+use crate::http;
 use crate::store::{AuditEntry, AuditFilter, AuditRecord};
 
 const PAGE: u32 = 50;
 /// What the filter offers: the first words of the actions.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 16] = [
     "sweep",
     "dead_letter",
     "policy",
@@ -28,6 +29,8 @@ const ACTIONS: [&str; 14] = [
     "prune",
     "restored",
     "import",
+    "migrate",
+    "worker",
     "sign_in",
     "sign_out",
 ];
@@ -39,10 +42,7 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         since,
         until,
         who: view.params.text("by")?,
-        action: view
-            .params
-            .choice("action", ACTIONS.map(|action| (action, action)))?
-            .map(str::to_owned),
+        action: http::audit_action(&mut view.params)?,
     };
     let before = view.params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
     let page = view
@@ -87,10 +87,14 @@ fn empty(view: &View, pages: &Pages) -> Markup {
 
 fn filters(view: &View) -> Markup {
     let chosen = |name: &str| view.value(name).unwrap_or_default().to_owned();
+    let action = chosen("action");
+    let is_offered = action.is_empty() || ACTIONS.contains(&action.as_str());
+    let other = (!is_offered).then(|| (action.as_str(), action.clone()));
+    let actions = ACTIONS.iter().map(|action| (*action, title(action)));
     html! {
         form.filters action="/audit" {
             label { "Who" input type="text" name="by" value=(chosen("by")) autocomplete="off"; }
-            (select("What", "action", &chosen("action"), "anything", ACTIONS.iter().map(|action| (*action, title(action)))))
+            (select("What", "action", &action, "anything", actions.chain(other)))
             label { "From (UTC)" input type="datetime-local" name="since" value=(chosen("since").trim_end_matches('Z')); }
             label { "Until (UTC)" input type="datetime-local" name="until" value=(chosen("until").trim_end_matches('Z')); }
             button type="submit" { "Apply" }

@@ -51,12 +51,8 @@ pub(super) async fn list(State(api): State<Arc<Api>>, query: RawQuery) -> Result
         since: params.moment("since")?,
         until: params.moment("until")?,
         who: limited_text(&mut params, "by")?,
-        action: params.text("action")?,
+        action: audit_action(&mut params)?,
     };
-    if filter.action.as_deref().is_some_and(|action| !is_action(action)) {
-        let reason = "expected an action such as `sweep.pause`, or its first word";
-        return Err(ApiError::parameter("action", reason));
-    }
     let before = params.number("before", 0, i64::MAX)?.unwrap_or(i64::MAX);
     let limit = page_size(&mut params)?;
     params.finish()?;
@@ -68,6 +64,16 @@ pub(super) async fn list(State(api): State<Arc<Api>>, query: RawQuery) -> Result
         entries: page.entries,
         next: page.next,
     }))
+}
+
+/// The parameter `action`: an action, or its first word.
+pub(crate) fn audit_action(params: &mut Params) -> Result<Option<String>, ApiError> {
+    let action = params.text("action")?;
+    if action.as_deref().is_some_and(|action| !is_action(action)) {
+        let reason = "expected an action such as `sweep.pause`, or its first word";
+        return Err(ApiError::parameter("action", reason));
+    }
+    Ok(action)
 }
 
 fn is_action(text: &str) -> bool {

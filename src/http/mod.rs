@@ -61,6 +61,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use audit::audit_action;
 pub(crate) use clients::services;
 pub use error::ApiError;
 pub use guard::{Needs, Pages, Reach};

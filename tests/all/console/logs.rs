@@ -7,6 +7,9 @@ use tenure::domain::Policy;
 use super::html::{links, page};
 use super::site::{Site, by, noon};
 
+/// The document that lists the actions of the audit log.
+const SECURITY: &str = include_str!("../../../docs/security.md");
+
 #[tokio::test]
 async fn refusals_are_listed_newest_first_across_pages() {
     let site = Site::start(noon(), &[]).await;
@@ -85,4 +88,26 @@ async fn the_audit_log_says_which_settings_a_policy_changes() {
         text.contains("<code>cleanup.grace</code>: 7d → 14d") && !text.contains("access_idle"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_audit_log_can_be_filtered_by_every_action() {
+    let (_, table) = SECURITY.split_once("| action | by |").expect("the actions");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let actions: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(actions.len() > 20, "{actions:?}");
+    let site = Site::start(noon(), &[]).await;
+    for action in actions {
+        let text = page(&site, &format!("/audit?action={action}")).await;
+        let first = action.split('.').next().expect("a word");
+        for option in [
+            format!("<option value=\"{first}\""),
+            format!("<option value=\"{action}\" selected"),
+        ] {
+            assert!(text.contains(&option), "{option} in {text}");
+        }
+    }
 }
