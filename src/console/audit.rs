@@ -110,7 +110,7 @@ fn table(view: &View, entries: &[AuditRecord]) -> Markup {
             tbody { @for AuditRecord { entry, .. } in entries {
                 tr data-row {
                     th scope="row" data-label="When" { (ui::moment_and_ago(view.now, entry.at)) }
-                    td data-label="Who" { a href=(view.with(&[("by", Some(&entry.who)), ("before", None)])) { (entry.who) } " " span.muted { (entry.how.as_str()) } }
+                    td data-label="Who" { a data-filter href=(view.with(&[("by", Some(&entry.who)), ("before", None)])) { (entry.who) } " " span.muted { (entry.how.as_str()) } }
                     td data-label="What" { code { (entry.action) } (details(entry)) }
                     td data-label="To what" { (target(entry)) }
                     td.wrap data-label="Why" { @match &entry.reason { Some(reason) => { (reason) }, None => { span.muted { "–" } } } }

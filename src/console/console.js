@@ -31,12 +31,13 @@
   const line = here?.closest("ul");
   if (line) line.scrollLeft += Math.max(0, here.getBoundingClientRect().right - line.getBoundingClientRect().right);
 
-  // Rows: j and k move, Enter and a click anywhere open. A button in a row is no way to its page.
+  // Rows: j and k move, Enter and a click anywhere open. A button in a row is no way to its page, nor is a link that filters the list.
   const rows = () => all("[data-row]");
-  const linkOf = (row) => row.querySelector("a:not(.button)");
+  const linkOf = (row) => row.querySelector("a:not(.button, [data-filter])");
   document.addEventListener("click", (event) => {
     const row = event.target.closest("[data-row]");
-    const isOfItsOwn = event.target.closest("a, button, summary, input, select, textarea, label");
+    // The first click of a double-click, which selects an id, must not leave the page.
+    const isOfItsOwn = event.target.closest("a, button, summary, input, select, textarea, label, .id, code");
     if (!row || isOfItsOwn || String(getSelection())) return;
     const link = linkOf(row);
     if (link && (event.ctrlKey || event.metaKey)) open(link.href);

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::browser::{Browser, Look};
-use super::site::{Site, Year, noon, year};
+use super::site::{Site, Year, by, noon, year};
 use super::stage::{guarded_site, look_at, too_wide};
 use crate::support::http_client;
 use crate::support::site::Site as Servers;
@@ -259,19 +259,37 @@ async fn a_click_anywhere_in_a_row_opens_it_but_not_on_other_links() {
     site.worker("tenure-1-5f0c2a9e").await;
     site.clock.set(noon() + TimeDelta::minutes(3));
     browser.open(&site.url("/#workers")).await;
-    let followed = browser
-        .evaluate(
-            "const followed = []; \
-             document.addEventListener('click', event => { \
-               const link = event.target.closest('a'); \
-               if (link) { followed.push(link.getAttribute('href')); event.preventDefault(); } \
-             }); \
-             document.querySelector('#workers tr:has(.button) td:last-child').click(); \
-             document.querySelector('tr[data-row]:has(a[href=\"/sweeps#access-expiry\"]) td:last-child').click(); \
-             return followed",
-        )
-        .await;
-    assert_eq!(followed, json!(["/sweeps#access-expiry"]));
+    let gone = "#workers tr:has(.button) td:last-child";
+    let sweep = "tr[data-row]:has(a[href=\"/sweeps#access-expiry\"]) td:last-child";
+    assert_eq!(
+        followed(&browser, &[gone, sweep]).await,
+        json!(["/sweeps#access-expiry"])
+    );
+    // The link of an entry to all of its author filters the list, and an id is there to be selected.
+    let authority = by("the books are closed");
+    let operator = site.engine.operator(&authority);
+    operator
+        .record("prune", None, json!(null))
+        .await
+        .expect("recorded");
+    browser.open(&site.url("/audit")).await;
+    let (reason, action) = ("tr[data-row] td:last-child", "tr[data-row] code");
+    assert_eq!(followed(&browser, &[reason, action]).await, json!([]));
+}
+
+/// Where clicks on elements lead.
+async fn followed(browser: &Browser, clicked: &[&str]) -> serde_json::Value {
+    let script = format!(
+        "const followed = []; \
+         document.addEventListener('click', event => {{ \
+           const link = event.target.closest('a'); \
+           if (link) {{ followed.push(link.getAttribute('href')); event.preventDefault(); }} \
+         }}); \
+         {}.forEach(css => document.querySelector(css).click()); \
+         return followed",
+        json!(clicked)
+    );
+    browser.evaluate(&script).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
