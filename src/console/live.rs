@@ -12,7 +12,7 @@ use serde_json::json;
 use super::error::PageError;
 use super::health::Summary;
 use super::overview;
-use super::ui::{duration, number};
+use super::ui::{ago, duration, number};
 use super::view::View;
 use crate::engine::{ExpiryCounts, Unpublished};
 
@@ -27,14 +27,11 @@ pub fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> BTreeMap<&
         ("events", number(hour.events())),
         ("changes", number(hour.changes.total())),
         ("refused", number(hour.refused)),
-        ("dead-letters", number(summary.dead_letters.total)),
         (
-            "dead-letters-note",
-            match hour.dead {
-                0 => "none new in the last hour".into(),
-                new => format!("{} new in the last hour", number(new)),
-            },
+            "dead-letters",
+            at_least(summary.dead_letters.total, summary.dead_letters.complete),
         ),
+        ("dead-letters-note", dead_letters_note(summary)),
         (
             "backlog",
             summary
@@ -44,9 +41,27 @@ pub fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> BTreeMap<&
         ("backlog-note", backlog_note(summary)),
         (
             "expiring",
-            expiries.map_or_else(|| "…".to_owned(), |counted| number(counted.total())),
+            expiries.map_or_else(
+                || "…".to_owned(),
+                |counted| at_least(counted.total(), counted.complete),
+            ),
         ),
     ])
+}
+
+/// A number, with a mark if not all were counted.
+fn at_least(count: u64, is_complete: bool) -> String {
+    format!("{}{}", number(count), if is_complete { "" } else { "+" })
+}
+
+/// By the store, as the number above it: other workers reject messages too.
+fn dead_letters_note(summary: &Summary) -> String {
+    let open = &summary.dead_letters;
+    match open.groups.iter().map(|group| group.last_seen).max() {
+        None => "none to resolve".into(),
+        Some(at) if open.complete => format!("last seen {}", ago(summary.now, at)),
+        Some(_) => "the oldest are counted".into(),
+    }
 }
 
 fn backlog_note(summary: &Summary) -> String {

@@ -65,6 +65,19 @@ async fn what_was_reported_just_after_the_page_was_begun_is_not_to_come() {
     );
 }
 
+/// Another worker may have rejected it, so the store says when.
+#[tokio::test]
+async fn the_overview_says_when_a_message_was_last_rejected() {
+    let site = Site::start(noon(), &[]).await;
+    site.dead("http", "it is not JSON", b"x", &[]).await;
+    site.clock.set(noon() + TimeDelta::hours(3));
+    let text = page(&site, "/").await;
+    assert!(
+        text.contains("data-live=\"dead-letters-note\">last seen 3 h ago<"),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn workers_are_shown_and_one_that_is_gone_needs_attention() {
     let site = Site::start(noon(), &[]).await;
