@@ -49,8 +49,14 @@ impl Extent {
         )
     }
 
+    /// None if there are more than are counted: the page could not say how many it leaves out.
     fn first_partners(&self) -> Vec<Markup> {
-        let first = self.partners.iter().take(NAMED);
+        let named = if self.partners.len() > COUNTED as usize {
+            0
+        } else {
+            NAMED
+        };
+        let first = self.partners.iter().take(named);
         first
             .map(|partner| html! { span.id { (ui::breakable(partner)) } })
             .collect()
@@ -81,7 +87,8 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
             title: format!("Close {name}"),
             section: Section::Statements,
             what: html! {
-                "The days of " b { (extent.words()) } " in " b { (name) } " are fixed. That cannot be undone: late events become adjustments in a later month."
+                "The days of all clients in " b { (name) } " are fixed: Tenure examines " b { (extent.words()) } ", and a client without a day has no statement. "
+                "That cannot be undone: late events become adjustments in a later month."
                 @if is_confirmed { " Events of the month may still arrive, or no event happened by its end. Close it only if that is right." }
             },
             names: extent.first_partners(),

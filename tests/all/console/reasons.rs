@@ -180,6 +180,10 @@ async fn a_closing_asks_with_the_number_of_its_clients_and_partners() {
     let asked = page(&site, "/statements/2026-02/close").await;
     assert!(asked.contains("7 clients of 7 partners"), "{asked}");
     assert!(
+        asked.contains("a client without a day has no statement"),
+        "{asked}"
+    );
+    assert!(
         asked.contains("partner-04") && !asked.contains("partner-05"),
         "{asked}"
     );
