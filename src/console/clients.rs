@@ -35,6 +35,8 @@ const BY: [(&str, &str); 4] = [
     ("partner", "Partner"),
     ("account", "Account"),
 ];
+/// A part of a search by name, which a form can ask for alone.
+const NAME_BEGINS: (&str, &str) = ("name-begins", "Beginning of a name");
 
 /// A search in the words of the reader: a filter, and text in one field or any.
 struct Asked {
@@ -59,7 +61,7 @@ impl Asked {
         let among = view.among()?;
         let params = &mut view.params;
         let text = params.text("q")?;
-        let by = params.choice("by", BY.map(|(by, _)| (by, by)))?;
+        let by = params.choice("by", fields().map(|(by, _)| (by, by)))?;
         let after = http::list_position(params)?;
         Ok(Self {
             filter: http::search_request(params)?,
@@ -76,6 +78,7 @@ impl Asked {
         let mut request = self.filter.clone();
         match by {
             "name" => request.name = Some(Name::try_from(text.to_owned()).ok()?),
+            "name-begins" => request.name_prefix = Some(Name::try_from(text.to_owned()).ok()?),
             "account" => request.account = Some(Id::try_from(text.to_owned()).ok()?),
             "partner" => {
                 ClientKey::new(text, "x").ok()?;
@@ -123,6 +126,11 @@ impl Asked {
         };
         searches.into_iter().flat_map(of_partners).collect()
     }
+}
+
+/// What a text may be looked for in.
+fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    BY.into_iter().chain([NAME_BEGINS])
 }
 
 /// Clients that match, of the partners that the reader may see.
@@ -186,13 +194,14 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
             let (among, after) = (asked.among.clone(), asked.after.clone());
             view.run(|engine| async move {
                 let among = among.as_deref();
-                let found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
-                let is_cut = found.next.is_some() && found.clients.len() < PAGE && after.is_none();
-                let beginning = if is_cut {
+                let mut found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
+                // A list that goes on may have them anywhere.
+                let beginning = if found.next.is_some() && after.is_none() {
                     named(&engine, &request, among, PAGE).await?
                 } else {
                     ClientsFound::default()
                 };
+                found.clients = without(found.clients, &beginning.clients);
                 Ok((found, beginning))
             })
             .await?
@@ -200,14 +209,11 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
         None => Default::default(),
     };
     let pages = view.pages("after", found.next.as_ref().map(ToString::to_string));
-    let beginning = without(beginning.clients, &found.clients);
     Ok(html! {
-        @if !beginning.is_empty() {
-            (ui::table_card("Names that begin with it", &html! { (counted(beginning.len(), "client")) }, &table(&beginning)))
-        }
+        @if !beginning.clients.is_empty() { (beginning_card(view, asked, &beginning)) }
         section.card.flush {
             @if found.clients.is_empty() {
-                (none_found(view, asked, &pages))
+                (none_found(view, asked, &pages, !beginning.clients.is_empty()))
             } @else {
                 (table(&found.clients))
                 (ui::pager(&shown(&found), &pages))
@@ -226,10 +232,31 @@ fn shown(found: &ClientsFound) -> String {
     }
 }
 
-/// Why a page has no client.
-fn none_found(view: &View, asked: &Asked, pages: &Pages) -> Markup {
+/// The first clients whose names begin with what a part of a name was searched for.
+fn beginning_card(view: &View, asked: &Asked, beginning: &ClientsFound) -> Markup {
+    let of_text = asked.text.as_deref().filter(|_| asked.by == Some("name"));
+    let name = of_text.or(asked.filter.name.as_ref().map(Name::as_str));
+    let clients = counted(beginning.clients.len(), "client");
+    let all = view.with(&[("by", Some(NAME_BEGINS.0)), ("after", None)]);
+    let end = html! {
+        @match (&beginning.next, of_text) {
+            (None, _) => { (clients) },
+            (Some(_), None) => { "the first " (clients) },
+            (Some(_), Some(_)) => { "the first " (clients) " · " a href=(all) { "All" } },
+        }
+    };
+    let heading = format!("Names that begin with “{}”", name.unwrap_or_default());
+    ui::table_card(&heading, &end, &table(&beginning.clients))
+}
+
+/// Why a page has no client. `is_rest`: the page shows others already.
+fn none_found(view: &View, asked: &Asked, pages: &Pages, is_rest: bool) -> Markup {
     match &pages.next {
-        Some(next) => ui::none_among(&examined(asked, pages.first.is_some()), next),
+        Some(next) => {
+            let examined = examined(asked, pages.first.is_some());
+            let rest = if is_rest { "the rest of " } else { "" };
+            ui::none_among(&format!("{rest}{examined}"), next)
+        }
         None if pages.first.is_some() => ui::empty("No other client matches", "These were the last clients."),
         None if !view.given.is_empty() => ui::empty(
             "No client matches",
@@ -246,8 +273,9 @@ fn none_found(view: &View, asked: &Asked, pages: &Pages) -> Markup {
 fn examined(asked: &Asked, is_later: bool) -> String {
     let which = if is_later { "next" } else { "first" };
     match asked.among {
-        Some(_) => format!("the {which} clients of your partners"),
-        None => format!("the {which} {}", counted(WALK, "client")),
+        // The walk of each partner is bounded, so the number differs.
+        Some(_) => format!("the {which} clients of your partners that were examined"),
+        None => format!("the {which} {} that were examined", counted(WALK, "client")),
     }
 }
 
@@ -353,7 +381,7 @@ fn filters(view: &View) -> Markup {
     html! {
         form.filters action="/clients" {
             label.grow { "Search" input type="search" name="q" value=(chosen("q")) placeholder="name, id, partner or account"; }
-            (select("In", "by", &chosen("by"), "any field", BY.iter().map(|(by, title)| (*by, (*title).to_owned()))))
+            (select("In", "by", &chosen("by"), "any field", fields().map(|(by, title)| (by, title.to_owned()))))
             @match &view.principal.partners {
                 Partners::All => { label { "Partner" input type="text" name="partner" value=(chosen("partner")) size="12" autocomplete="off"; } },
                 Partners::Only(partners) => {

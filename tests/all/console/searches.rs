@@ -153,3 +153,32 @@ async fn a_list_by_the_beginning_of_ids_or_names_has_each_client_once() {
     let shops = page(&site, "all", "/clients?q=shop").await;
     assert!(shops.contains("By name") && shops.contains(">All</a>"), "{shops}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_begin_with_a_part_come_before_a_full_page_of_others() {
+    let site = Site::start(noon(), &[TOKENS]).await;
+    for number in 0..60 {
+        let joanna = json!({"name": format!("Joanna {number}")});
+        site.event_of("a", &format!("c{number}"), "client.added", noon(), joanna)
+            .await;
+        let ann = json!({"name": format!("Ann {number}")});
+        site.event_of("z", &format!("z{number}"), "client.added", noon(), ann)
+            .await;
+    }
+    let first = page(&site, "all", "/clients?q=ann&by=name").await;
+    let (beginning, others) = first
+        .split_once("Names that begin with “ann”")
+        .and_then(|(_, rest)| rest.split_once("</section>"))
+        .expect("a card");
+    assert_eq!(beginning.matches("href=\"/clients/z/").count(), 50, "{beginning}");
+    assert!(beginning.contains("the first 50 clients"), "{beginning}");
+    assert_eq!(others.matches("href=\"/clients/a/").count(), 50, "{others}");
+    // The link leads to all of them, page after page.
+    let all = page(&site, "all", "/clients?q=ann&by=name-begins").await;
+    assert!(beginning.contains("by=name-begins"), "{beginning}");
+    let rest = page(&site, "all", &next(&all)).await;
+    for (shown, count) in [(all, 50), (rest, 10)] {
+        assert_eq!(shown.matches("href=\"/clients/z/").count(), count, "{shown}");
+        assert!(!shown.contains("href=\"/clients/a/"), "{shown}");
+    }
+}
