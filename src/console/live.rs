@@ -64,10 +64,11 @@ fn dead_letters_note(summary: &Summary) -> String {
     }
 }
 
-fn backlog_note(summary: &Summary) -> String {
+/// How long the oldest change has not been published.
+pub fn backlog_note(summary: &Summary) -> String {
     match summary.relay {
         None => "no broker: read over HTTP".into(),
-        Some(Unpublished { oldest: None, .. }) => "all are published".into(),
+        Some(Unpublished { oldest: None, .. }) => "all changes are published".into(),
         Some(Unpublished { oldest: Some(at), .. }) => {
             format!("the oldest has waited {}", duration(summary.now - at))
         }

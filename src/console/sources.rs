@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::error::PageError;
 use super::health::Summary;
 use super::layout::{Frame, Section};
+use super::live::backlog_note;
 use super::story::readable;
 use super::ui::{self, Tone, chip_of, counted, number, sentence, title, words};
 use super::view::View;
@@ -31,7 +32,7 @@ pub async fn show(view: View) -> Result<Response, PageError> {
         (other_sources(&view, &summary))
         (lanes(&summary))
         div.grid {
-            div.half { (low_watermark_card(&summary)) (outbox(&view, &summary)) }
+            div.half { (low_watermark_card(&summary)) (outbox(&summary)) }
             div.half { (checks(&summary)) }
         }
         (latest(&view, &lines))
@@ -72,7 +73,7 @@ fn sources(summary: &Summary) -> Markup {
     )
 }
 
-/// The sources that send most events besides the expected ones.
+/// The busiest sources that are not expected.
 fn other_sources(view: &View, summary: &Summary) -> Markup {
     let (busiest, rest) = view.engine.busiest_sources();
     let is_expected = |source: &str| summary.sources.iter().any(|expected| expected.source == source);
@@ -82,11 +83,12 @@ fn other_sources(view: &View, summary: &Summary) -> Markup {
         .collect();
     ui::table_card(
         "Other sources",
-        &html! { span.muted { "the busiest since this worker started" } },
+        &html! { span.muted { "the busiest, each counted by this worker since it became one of them" } },
         &html! {
-            @if others.is_empty() {
-                (ui::empty("No other source has sent an event", "Every source from which this worker receives an event appears here."))
-            } @else {
+            @if others.is_empty() && rest == 0 {
+                (ui::empty("No other source has sent an event", "The busiest sources from which this worker receives events appear here."))
+            }
+            @if !others.is_empty() {
                 div.scroll { table.rows {
                     thead { tr { th { "Source" } th { "Last heard" } th.num { "Events" } th.num { "Events per hour" } } }
                     tbody { @for source in &others {
@@ -98,8 +100,8 @@ fn other_sources(view: &View, summary: &Summary) -> Markup {
                         }
                     } }
                 } }
-                @if rest > 0 { p.pad.muted { (counted(rest, "event")) " of sources that send less." } }
             }
+            @if rest > 0 { p.pad.muted { (counted(rest, "event")) " from sources while they were less active." } }
         },
     )
 }
@@ -192,15 +194,17 @@ fn counted_by(summary: &Summary) -> String {
     }
 }
 
-fn outbox(view: &View, summary: &Summary) -> Markup {
+fn outbox(summary: &Summary) -> Markup {
     ui::card(
         "Outbox",
         &html! {
             @match summary.relay {
                 None => { p { "No broker is configured. Subscribers read changes over HTTP, at " code { "GET /v1/changes" } "." } },
                 Some(relay) => { dl {
-                    dt { "Not published" } dd data-live="backlog" { (number(relay.changes)) }
-                    dt { "Oldest" } dd { @match relay.oldest { Some(at) => { (ui::moment_and_ago(view.now, at)) }, None => { "none: all changes are published" } } }
+                    dt { "Not published" } dd {
+                        span data-live="backlog" { (number(relay.changes)) }
+                        div.muted data-live="backlog-note" { (backlog_note(summary)) }
+                    }
                 } },
             }
         },
@@ -227,7 +231,7 @@ fn checks(summary: &Summary) -> Markup {
 fn latest(view: &View, lines: &[LatestChange]) -> Markup {
     ui::table_card(
         "Latest changes",
-        &html! { span.muted { "as subscribers receive them, newest first" } },
+        &html! { span.muted { "newest first" } },
         &html! {
             @if lines.is_empty() {
                 (ui::empty("No changes yet", "A change appears when an event or a timer changes a client."))

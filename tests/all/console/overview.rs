@@ -111,7 +111,7 @@ async fn workers_are_shown_and_one_that_is_gone_needs_attention() {
 async fn the_overview_shows_how_long_the_oldest_change_has_waited() {
     let broker = ("TENURE_BROKER__URL", "amqp://guest:guest@127.0.0.1:1/%2f");
     let site = Site::start(noon(), &[broker]).await;
-    assert!(page(&site, "/").await.contains("all are published"));
+    assert!(page(&site, "/").await.contains("all changes are published"));
     let site = Site::start(noon(), &[broker]).await;
     site.event("c-1", "client.added", noon(), json!({"name": "Shop"}))
         .await;

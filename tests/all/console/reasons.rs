@@ -104,6 +104,28 @@ async fn sources_that_are_not_expected_are_listed() {
 }
 
 #[tokio::test]
+async fn events_of_less_active_sources_are_counted_below_no_other_source() {
+    let expected: Vec<String> = (0..20).map(|number| format!("/app-{number}")).collect();
+    let setting = format!("{}=2h", expected.join("=2h,"));
+    let site = Site::start(noon(), &[("TENURE_SOURCES", setting.as_str())]).await;
+    for (number, source) in expected.iter().map(String::as_str).chain(["/late"]).enumerate() {
+        let event = json!({
+            "specversion": "1.0", "id": number.to_string(), "source": source, "type": "client.added",
+            "subject": format!("acme/shop-{number}"), "time": noon(), "data": {"name": "Shop"},
+        });
+        site.line(&event.to_string()).await;
+    }
+    let shown = page(&site, "/sources").await;
+    let (_, others) = shown.split_once("Other sources").expect("a card");
+    let (others, _) = others.split_once("</section>").expect("its end");
+    assert!(
+        others.contains("1 event from sources while they were less active"),
+        "{others}"
+    );
+    assert!(!others.contains("No other source"), "{others}");
+}
+
+#[tokio::test]
 async fn changes_that_the_relay_has_not_published_are_marked() {
     let broker = [("TENURE_BROKER__URL", "amqp://localhost")];
     for is_relayed in [false, true] {
