@@ -109,7 +109,7 @@ struct Asked {
     upto: Option<ClientKey>,
     day: Option<NaiveDate>,
     /// The number of clients on the pages before.
-    from: usize,
+    clients_from: usize,
     /// The number of partners on the pages before.
     partners_from: usize,
 }
@@ -123,7 +123,7 @@ impl Asked {
         let partner = view.params.partner()?;
         let after = subject(view, "after")?;
         let upto = subject(view, "upto")?;
-        let from = view.params.number("from", 0, MOST_FROM)?.unwrap_or(0);
+        let clients_from = view.params.number("clients_from", 0, MOST_FROM)?.unwrap_or(0);
         let partners_from = view.params.number("partners_from", 0, MOST_FROM)?.unwrap_or(0);
         let day = view.params.text("day")?.map(|day| day.parse::<NaiveDate>());
         let day = day
@@ -135,7 +135,7 @@ impl Asked {
             after,
             upto,
             day,
-            from,
+            clients_from,
             partners_from,
         })
     }
@@ -222,7 +222,7 @@ impl Links<'_> {
     /// This page with other parameters, from the first client and the first partner that it lists.
     fn to(&self, changes: &[(&str, Option<&str>)]) -> String {
         let is_paged = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-        let paged = ["from", "partners_from"]
+        let paged = ["clients_from", "partners_from"]
             .into_iter()
             .filter(|name| !is_paged(name));
         let mut all: Vec<(&str, Option<&str>)> = paged.map(|name| (name, None)).collect();
@@ -435,7 +435,12 @@ fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>, ask
     let mut sorted: Vec<_> = partners.iter().collect();
     sorted.sort_by_key(|(_, (clients, _))| std::cmp::Reverse(*clients));
     let part = Part::of(&sorted, asked.partners_from, LISTED_PARTNERS);
-    let pages = part.pages(|from| links.to(&[("from", links.view.value("from")), ("partners_from", from)]));
+    let pages = part.pages(|from| {
+        links.to(&[
+            ("clients_from", links.view.value("clients_from")),
+            ("partners_from", from),
+        ])
+    });
     ui::table_card(
         "By partner",
         &html! { (counted(partners.len(), "partner")) },
@@ -450,6 +455,7 @@ fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>, ask
                     }
                 } }
             } }
+            @if part.rows.is_empty() { (part.none(html! {})) }
             (part.pager("partner", &pages))
         },
     )
@@ -457,10 +463,10 @@ fn partners_card(links: &Links<'_>, partners: &BTreeMap<String, (u64, u64)>, ask
 
 fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -> Markup {
     let day = asked.day;
-    let part = Part::of(clients, asked.from, LISTED);
+    let part = Part::of(clients, asked.clients_from, LISTED);
     let pages = part.pages(|from| {
         links.to(&[
-            ("from", from),
+            ("clients_from", from),
             ("partners_from", links.view.value("partners_from")),
         ])
     });
@@ -481,7 +487,7 @@ fn clients_card(links: &Links<'_>, clients: &[&ClientForecast], asked: &Asked) -
                     }
                 } }
             } }
-            @if part.rows.is_empty() { (ui::empty("No client changes on this day", "Choose another day, or all days.")) }
+            @if part.rows.is_empty() { (part.none(ui::empty("No client changes on this day", "Choose another day, or all days."))) }
             (part.pager("client", &pages))
         },
     )

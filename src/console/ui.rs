@@ -258,15 +258,24 @@ impl<'r, T> Part<'r, T> {
         }
     }
 
+    /// Why it has no rows. `none`: what to say if there are none at all.
+    pub fn none(&self, none: Markup) -> Markup {
+        if self.of == 0 {
+            none
+        } else {
+            empty("No rows here", "All are on the pages before.")
+        }
+    }
+
     /// Says which rows these are, with links to the others. Nothing if these are all.
     pub fn pager(&self, noun: &str, pages: &Pages) -> Markup {
         let (first, last) = (self.from + 1, self.from + self.rows.len());
-        let shown = format!(
-            "{} to {} of {}",
-            number(first),
-            number(last),
-            counted(self.of, noun)
-        );
+        let all = counted(self.of, noun);
+        let shown = if self.rows.is_empty() {
+            all
+        } else {
+            format!("{} to {} of {all}", number(first), number(last))
+        };
         html! { @if pages.are_several() { (pager(&shown, pages)) } }
     }
 }
@@ -383,6 +392,13 @@ mod tests {
         assert_eq!(whole.pager("client", &whole.pages(to)).into_string(), "");
         let beyond = Part::of(&all, 60, 20);
         assert!(beyond.rows.is_empty() && beyond.pages(to).next.is_none());
+        let (none, pager) = (
+            beyond.none(html! { "none" }),
+            beyond.pager("client", &beyond.pages(to)),
+        );
+        assert!(none.into_string().contains("No rows here"));
+        let pager = pager.into_string();
+        assert!(pager.contains("First page") && !pager.contains(" to "), "{pager}");
     }
 
     #[test]

@@ -10,18 +10,47 @@ use super::layout::{Frame, Section};
 use super::ui::{self, Part, Tone, counted, number};
 use super::view::View;
 use crate::config::{changed_policy, policy_settings};
-use crate::domain::Policy;
 use crate::domain::policy::later;
+use crate::domain::{ClientKey, Policy};
 use crate::engine::{ClientWhatIf, PartnerWhatIf, Total, WhatIfRequest, WhatIfTotals};
+use crate::http::ApiError;
 
 /// How long a page compares before it shows what it has.
 const WHAT_IF_TIME: Duration = Duration::from_secs(2);
+/// How long a page may take to compare as many clients as the page before it did.
+const AGAIN_TIME: Duration = Duration::from_secs(10);
+/// What [`Upto::End`] is in a link. The subject of a client has a slash.
+const END: &str = "end";
 /// Clients that a page lists.
 const LISTED: usize = 100;
 /// Partners that a page lists.
 const LISTED_PARTNERS: usize = 50;
 /// The most clients or partners on the pages before.
 const MOST_FROM: usize = 1_000_000;
+
+/// Where the comparison of the page that links here stopped, so that both compare the same clients.
+enum Upto {
+    Client(ClientKey),
+    /// It compared all.
+    End,
+}
+
+impl Upto {
+    fn of(view: &mut View) -> Result<Option<Self>, ApiError> {
+        let Some(given) = view.params.text("upto")? else {
+            return Ok(None);
+        };
+        if given == END {
+            return Ok(Some(Self::End));
+        }
+        let key = ClientKey::from_subject(&given).map_err(|reason| ApiError::parameter("upto", reason))?;
+        Ok(Some(Self::Client(key)))
+    }
+
+    fn is_before(&self, next: &ClientKey) -> bool {
+        matches!(self, Self::Client(upto) if upto <= next)
+    }
+}
 
 /// The number of rows on the pages before.
 #[derive(Clone, Copy)]
@@ -37,6 +66,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         clients: view.params.number("clients_from", 0, MOST_FROM)?.unwrap_or(0),
         partners: view.params.number("partners_from", 0, MOST_FROM)?.unwrap_or(0),
     };
+    let upto = Upto::of(&mut view)?;
     let latest = view
         .run(|engine| async move { engine.latest_policy().await })
         .await?;
@@ -48,7 +78,7 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         changed_policy(&latest, &changes, "the form").map(Some)
     };
     let result = match &outcome {
-        Ok(Some(policy)) => Some(compare(&view, policy.clone(), partner.clone()).await?),
+        Ok(Some(policy)) => Some(compare(&view, policy.clone(), partner.clone(), upto).await?),
         _ => None,
     };
     let content = html! {
@@ -99,10 +129,25 @@ struct Compared {
     clients: Vec<ClientWhatIf>,
     totals: WhatIfTotals,
     partners: Vec<PartnerWhatIf>,
-    is_complete: bool,
+    /// Where it stopped. None: all clients are compared.
+    next: Option<ClientKey>,
 }
 
-async fn compare(view: &View, policy: Policy, partner: Option<String>) -> Result<Compared, PageError> {
+impl Compared {
+    /// A link to another page of this comparison.
+    fn page(&self, view: &View, name: &str, from: Option<&str>) -> String {
+        let stopped = self.next.as_ref().map(ToString::to_string);
+        let upto = stopped.as_deref().unwrap_or(END);
+        view.with(&[(name, from), ("upto", Some(upto))])
+    }
+}
+
+async fn compare(
+    view: &View,
+    policy: Policy,
+    partner: Option<String>,
+    upto: Option<Upto>,
+) -> Result<Compared, PageError> {
     let now = view.now;
     let mut request = WhatIfRequest {
         policy,
@@ -114,6 +159,10 @@ async fn compare(view: &View, policy: Policy, partner: Option<String>) -> Result
     };
     view.run(move |engine| async move {
         let began = Instant::now();
+        let is_over = |next: &ClientKey| match &upto {
+            Some(upto) => upto.is_before(next) || began.elapsed() > AGAIN_TIME,
+            None => began.elapsed() > WHAT_IF_TIME,
+        };
         let mut compared = Compared::default();
         loop {
             let page = engine.what_if(&request).await?;
@@ -125,11 +174,11 @@ async fn compare(view: &View, policy: Policy, partner: Option<String>) -> Result
                 }
             }
             compared.clients.extend(page.clients);
-            request.after = page.next;
-            compared.is_complete = request.after.is_none();
-            if compared.is_complete || began.elapsed() > WHAT_IF_TIME {
+            compared.next = page.next;
+            if compared.next.as_ref().is_none_or(is_over) {
                 return Ok(compared);
             }
+            request.after.clone_from(&compared.next);
         }
     })
     .await
@@ -142,7 +191,7 @@ fn total(total: &Total) -> Markup {
 fn result_cards(view: &View, changes: &[String], compared: &Compared, place: Place) -> Markup {
     let totals = &compared.totals;
     html! {
-        @if !compared.is_complete { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares all of them." } })) }
+        @if compared.next.is_some() { (ui::note(Tone::Attention, &html! { p { "Only the first " (number(totals.clients)) " clients are compared. Choose a partner to see all of its clients; " code { "tenure what-if" } " compares all of them." } })) }
         (ui::card("Differences", &html! {
             p { b { (number(totals.differ)) " of " (counted(totals.clients, "client")) } " would differ, with " @for (place, change) in changes.iter().enumerate() { @if place > 0 { ", " } code { (change) } } "." }
             div.scroll tabindex="0" role="region" aria-label="Differences" { table {
@@ -165,13 +214,13 @@ fn partners_card(view: &View, compared: &Compared, from: usize) -> Markup {
     let partners = compared.partners.iter();
     let differing: Vec<_> = partners.filter(|partner| partner.totals.differ > 0).collect();
     let part = Part::of(&differing, from, LISTED_PARTNERS);
-    let pages = part.pages(|from| view.with(&[("partners_from", from)]));
+    let pages = part.pages(|from| compared.page(view, "partners_from", from));
     ui::table_card(
         "By partner",
         &html! { (counted(differing.len(), "partner")) },
         &html! {
             @if part.rows.is_empty() {
-                (ui::empty("No partner has a client that would differ", "Under this policy, the compared clients have the same access and the same days."))
+                (part.none(ui::empty("No partner has a client that would differ", "Under this policy, the compared clients have the same access and the same days.")))
             } @else {
                 div.scroll { table.rows {
                     thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
@@ -194,13 +243,13 @@ fn partners_card(view: &View, compared: &Compared, from: usize) -> Markup {
 
 fn clients_card(view: &View, compared: &Compared, from: usize) -> Markup {
     let part = Part::of(&compared.clients, from, LISTED);
-    let pages = part.pages(|from| view.with(&[("clients_from", from)]));
+    let pages = part.pages(|from| compared.page(view, "clients_from", from));
     ui::table_card(
         "By client",
         &html! { (counted(compared.clients.len(), "client")) },
         &html! {
             @if part.rows.is_empty() {
-                (ui::empty("No client would differ", "Change another value, or compare the clients of all partners."))
+                (part.none(ui::empty("No client would differ", if view.value("partner").is_some() { "Change another value, or compare the clients of all partners." } else { "Change another value." })))
             } @else {
                 div.scroll { table.rows {
                     thead { tr { th { "Client" } th { "Access lost" } th { "Access gained" } th.num { "Billing days" } th.num { "Changes" } } }

@@ -68,11 +68,23 @@ async fn a_comparison_leads_to_all_partners_and_says_if_nobody_differs() {
         "{none}"
     );
     assert!(none.contains("No client would differ"), "{none}");
+    // It has compared them already.
+    assert!(!none.contains("the clients of all partners"), "{none}");
     partners(&site, 52).await;
     let first = page(&site, "/what-if?access.idle=45d").await;
     assert!(first.contains("1 to 50 of 52 partners"), "{first}");
+    // The next page compares the same clients, however long that takes.
+    assert!(next(&first).contains("upto=end"), "{first}");
     let second = page(&site, &next(&first)).await;
     assert!(second.contains("51 to 52 of 52 partners"), "{second}");
+    let upto = page(&site, "/what-if?access.idle=45d&upto=partner-07/shop-7").await;
+    assert!(upto.contains("52 partners"), "{upto}");
+    let beyond = page(&site, "/what-if?access.idle=45d&clients_from=500").await;
+    assert!(
+        beyond.contains("No rows here") && beyond.contains("First page"),
+        "{beyond}"
+    );
+    assert!(!beyond.contains("No client would differ"), "{beyond}");
 }
 
 #[tokio::test]
