@@ -21,7 +21,7 @@ use crate::worker;
     after_help = "Examples:\n  tenure policy show\n  tenure policy apply --reason \"agreed with finance\""
 )]
 pub enum PolicyCommand {
-    /// Show the policies in effect, how the policy in the settings differs, and what it would change
+    /// Show the policies in effect and, except with CSV, how the policy in the settings differs and what it would change
     #[command(after_help = "Examples:\n  tenure policy show\n  tenure policy show --quick")]
     Show(ShowArgs),
     /// Put the policy in the settings into effect, even if it changes more clients than the breaker allows
@@ -31,7 +31,7 @@ pub enum PolicyCommand {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Show how the settings differ, but not what they would change, which requires reading every client
+    /// Show how the settings differ, but not what they would change, which requires reading every client; CSV has neither
     #[arg(long)]
     quick: bool,
 }

@@ -48,7 +48,7 @@ Examples:
     /// List the runs of a sweep, or of all, newest first
     #[command(after_help = "Examples:\n  tenure sweep runs\n  tenure sweep runs access-expiry --limit 10")]
     Runs(sweep_runs::RunsArgs),
-    /// Show what a run changed; with --json, the run and then each change
+    /// Show what a run changed; with --json, the run and then each change, with CSV only the changes
     #[command(after_help = "Examples:\n  tenure sweep show 17")]
     Show(sweep_runs::ShowArgs),
 }

@@ -35,6 +35,8 @@ pub struct ShowArgs {
 const PAGE: u32 = 1_000;
 /// Maximum number of changes in the table; the other formats have all.
 const MAX_LISTED: u32 = 500;
+/// Why the store lacks changes of a run.
+const GONE: &str = "retention has removed them from the journal, or the store was moved since";
 
 pub async fn list(context: &Context, args: RunsArgs) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
@@ -82,15 +84,20 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
     };
     if context.is_json() {
         output::json(&run)?;
-        return each_change(&engine, run.id, |line| output::json(&line)).await;
+        let listed = each_change(&engine, run.id, |line| output::json(&line)).await?;
+        report_missing(&run, listed);
+        return Ok(ExitCode::SUCCESS);
     }
     if context.is_csv() {
         context.print_csv_head(&JOURNAL_COLUMNS);
-        return each_change(&engine, run.id, |line| {
+        let listed = each_change(&engine, run.id, |line| {
             context.print_more_rows(&[], [journal_row(&line)]);
             Ok(())
         })
-        .await;
+        .await?;
+        context.print_summary(&summary(&run));
+        report_missing(&run, listed);
+        return Ok(ExitCode::SUCCESS);
     }
     print_runs(context, std::slice::from_ref(&run));
     let lines = engine
@@ -104,28 +111,54 @@ pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode>
         let why = if lines.len() == MAX_LISTED as usize {
             "--output json or csv lists all"
         } else {
-            "retention has removed them from the journal, or the store was moved since"
+            GONE
         };
         output::line(format!("and {}: {why}", output::counted(missing, "more change")));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Passes every change of a run to `print`, page by page.
+/// What the rows of the changes do not say about a run.
+fn summary(run: &SweepRun) -> String {
+    let error = run.error.as_ref().map(|error| format!(": {error}"));
+    format!(
+        "run {} of {} up to {}: {}, examined {}, changed {} ({}), {} failed{}",
+        run.id,
+        run.sweep,
+        output::moment(run.upto),
+        run.status,
+        output::counted(run.counts.examined, "client"),
+        run.counts.changed,
+        output::counted(run.counts.changes, "change"),
+        run.counts.failed,
+        error.unwrap_or_default(),
+    )
+}
+
+/// Says how many changes of a run are not listed, if any.
+fn report_missing(run: &SweepRun, listed: i64) {
+    let missing = run.counts.changes - listed;
+    if missing > 0 {
+        output::error_line(format!("and {}: {GONE}", output::counted(missing, "more change")));
+    }
+}
+
+/// Passes every change of a run to `print`, page by page. Returns their number.
 async fn each_change(
     engine: &Engine,
     run: i64,
     print: impl Fn(JournalLine) -> anyhow::Result<()>,
-) -> anyhow::Result<ExitCode> {
-    let mut after = Cursor::default();
+) -> anyhow::Result<i64> {
+    let (mut after, mut listed) = (Cursor::default(), 0);
     loop {
         let lines = engine.store().run_changes(run, after, PAGE).await?;
         let Some(last) = lines.last() else {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(listed);
         };
         after = last.cursor;
         for line in lines {
             print(JournalLine::from(line))?;
+            listed += 1;
         }
     }
 }

@@ -162,7 +162,7 @@ pub async fn run(context: &Context, command: WebhookCommand) -> anyhow::Result<E
         }
         WebhookCommand::Remove(args) => {
             let engine = context.maintaining_engine().await?;
-            let authority = context.authority();
+            let authority = context.asked_authority();
             usage(engine.operator(&authority).remove_endpoint(&args.name).await)?;
             done(context, &args.name, "removed", "removed")
         }

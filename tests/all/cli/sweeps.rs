@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
 use super::halts::many;
-use super::{Given, code, each, stderr};
+use super::{Given, code, each, stderr, stdout};
 
 /// After the bakery's access has expired, in the future.
 const THEN: &str = "2123-09-01T00:00:00Z";
@@ -196,6 +196,16 @@ fn a_run_is_listed_and_shows_the_clients_that_it_changed() {
         assert!(table.contains(part), "{part} in {table}");
     }
     assert!(!table.contains("more change"), "{table}");
+    // The rows are the changes; the rest is on standard error.
+    let csv = given.tenure.call(&["sweep", "show", &number, "-o", "csv"]);
+    assert_eq!(stdout(&csv).matches("access.expired").count(), 1);
+    let said = stderr(&csv);
+    let summary = format!("run {number} of access-expiry up to 2025-");
+    assert!(
+        said.contains(&summary) && said.contains(": done, examined "),
+        "{said}"
+    );
+    assert!(!said.contains("more change"), "{said}");
     let unknown = given.tenure.call(&["sweep", "show", "99"]);
     assert_eq!(code(&unknown), 1);
     assert!(
