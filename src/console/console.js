@@ -154,9 +154,10 @@
       clearTimeout(retry);
       source?.close();
     };
+    const hasExpiries = document.querySelector("[data-live=expiring]") !== null;
     const connect = () => {
       disconnect();
-      source = new EventSource("/console/live");
+      source = new EventSource(`/console/live${hasExpiries ? "?expiring=true" : ""}`);
       source.onmessage = receive;
       source.onopen = () => {
         stopped = undefined;

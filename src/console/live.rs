@@ -75,28 +75,42 @@ pub fn backlog_note(summary: &Summary) -> String {
     }
 }
 
-/// Sends the figures until the reader or the worker goes.
-pub async fn stream(view: View) -> Result<Response, PageError> {
+/// Sends the figures until the reader or the worker goes. Only a page that shows the accesses that expire asks for their number,
+/// which takes long to count.
+pub async fn stream(mut view: View) -> Result<Response, PageError> {
     let permit = view.api.wait_permit("console")?;
+    let has_expiries = view.params.choice("expiring", [("true", true)])?.unwrap_or(false);
     let summary = view.console.summary.get(&view.api, &view.console).await?;
-    let first = event(&summary, overview::expiries(&view).await.as_ref());
+    let first = event(&view, &summary, has_expiries).await;
     let stopping = view.api.stopping();
-    let later = stream::unfold((view, stopping, permit), |(view, stopping, permit)| async move {
-        loop {
-            stopping.run_until_cancelled(tokio::time::sleep(EVERY)).await?;
-            // A store that fails is an issue that readiness reports; the stream goes on.
-            if let Ok(summary) = view.console.summary.get(&view.api, &view.console).await {
-                let expiries = overview::expiries(&view).await;
-                return Some((event(&summary, expiries.as_ref()), (view, stopping, permit)));
+    let later = stream::unfold(
+        (view, stopping, permit),
+        move |(view, stopping, permit)| async move {
+            loop {
+                stopping.run_until_cancelled(tokio::time::sleep(EVERY)).await?;
+                // A store that fails is an issue that readiness reports; the stream goes on.
+                if let Ok(summary) = view.console.summary.get(&view.api, &view.console).await {
+                    let event = event(&view, &summary, has_expiries).await;
+                    return Some((event, (view, stopping, permit)));
+                }
             }
-        }
-    });
+        },
+    );
     let events = stream::iter([first]).chain(later).map(Ok::<_, Infallible>);
     let headers = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
     Ok((headers, Sse::new(events).keep_alive(KeepAlive::default())).into_response())
 }
 
-fn event(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Event {
-    let sent = json!({"figures": figures(summary, expiries), "issues": summary.issues_digest()});
+async fn event(view: &View, summary: &Summary, has_expiries: bool) -> Event {
+    let expiries = if has_expiries {
+        overview::expiries(view).await
+    } else {
+        None
+    };
+    let mut figures = figures(summary, expiries.as_ref());
+    if !has_expiries {
+        figures.remove("expiring");
+    }
+    let sent = json!({"figures": figures, "issues": summary.issues_digest()});
     Event::default().data(sent.to_string())
 }

@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 
 /// How long a page waits for a count. A longer one goes on, for the next page.
 const PATIENCE: Duration = Duration::from_millis(40);
+/// How long nobody counts again what could not be counted.
+const FAILED_FOR: Duration = Duration::from_mins(1);
 /// Counts that are remembered at most, of each kind.
 const MOST: usize = 64;
 
@@ -17,13 +19,15 @@ pub struct Remembered<K, V>(Arc<Mutex<HashMap<K, Known<V>>>>);
 
 struct Known<V> {
     counted: Option<(Instant, V)>,
+    /// When the last attempt failed.
+    failed: Option<Instant>,
     /// A task is counting. One is enough, however many readers wait.
     is_running: bool,
 }
 
 /// Whether somebody must count.
 enum Begun<V> {
-    /// No: the count is fresh, or a task is counting.
+    /// No: the count is fresh, or a task is counting, or has just failed.
     Known(Option<V>),
     /// Yes. With the count from before.
     Now(Option<V>),
@@ -40,8 +44,8 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// What was counted within `fresh_for`. Otherwise counts in a task of its own. None: that has not ended yet, or has failed, and
-    /// nothing was counted before.
+    /// What was counted within `fresh_for`. Otherwise counts in a task of its own, unless that has failed within a minute. None: it
+    /// has not ended yet, or has failed, and nothing was counted before.
     pub async fn get(
         &self,
         key: K,
@@ -70,11 +74,14 @@ where
         }
         let known = all.entry(key.clone()).or_insert(Known {
             counted: None,
+            failed: None,
             is_running: false,
         });
         let before = known.counted.as_ref().map(|(_, value)| value.clone());
         let at = known.counted.as_ref().map(|(at, _)| at);
-        if known.is_running || at.is_some_and(|at| at.elapsed() < fresh_for) {
+        let is_fresh = at.is_some_and(|at| at.elapsed() < fresh_for);
+        let has_failed = known.failed.is_some_and(|at| at.elapsed() < FAILED_FOR);
+        if known.is_running || is_fresh || has_failed {
             return Begun::Known(before);
         }
         known.is_running = true;
@@ -85,9 +92,31 @@ where
         let mut all = self.0.lock().await;
         if let Some(known) = all.get_mut(key) {
             known.is_running = false;
+            known.failed = counted.is_none().then(Instant::now);
             if let Some(value) = counted {
                 known.counted = Some((Instant::now(), value));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_could_not_be_counted_is_not_counted_again_at_once() {
+        let (remembered, attempts) = (Remembered::<(), u64>::default(), Arc::new(AtomicU32::new(0)));
+        for _ in 0..3 {
+            let attempts = attempts.clone();
+            let failing = async move {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                None
+            };
+            assert_eq!(remembered.get((), Duration::from_secs(1), failing).await, None);
+        }
+        assert_eq!(attempts.load(Ordering::Relaxed), 1);
     }
 }
