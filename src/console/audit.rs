@@ -78,7 +78,7 @@ fn empty(view: &View, pages: &Pages) -> Markup {
     );
     ui::no_row(
         pages,
-        !view.given.is_empty(),
+        view.limits("before", ["since", "until"]),
         ("entry", "entries"),
         "/audit",
         nothing_yet,

@@ -75,7 +75,7 @@ fn empty(view: &View, pages: &Pages) -> Markup {
     );
     ui::no_row(
         pages,
-        !view.given.is_empty(),
+        view.limits("after", ["from", "until"]),
         ("refusal", "refusals"),
         "/refusals",
         nothing_yet,

@@ -51,9 +51,10 @@ pub async fn list(mut view: View) -> Result<Response, PageError> {
         div.grid { @for state in &states { div.half { (card(&view, state, &pauses)) } } }
         (ui::table_card("Runs", &only(&view, sweep), &html! {
             @if runs.is_empty() {
-                @match sweep {
-                    Some(sweep) => { (ui::nothing_matches(&format!("No run of {}", title(sweep.as_str())), "/sweeps")) },
-                    None => { (ui::empty("No run yet", "A sweep runs on its schedule, and when somebody runs it.")) },
+                @match (&pages.first, sweep) {
+                    (Some(first), _) => { (ui::no_other("run", first)) },
+                    (None, Some(sweep)) => { (ui::nothing_matches(&format!("No run of {}", title(sweep.as_str())), "/sweeps")) },
+                    (None, None) => { (ui::empty("No run yet", "A sweep runs on its schedule, and when somebody runs it.")) },
                 }
             } @else {
                 (runs_table(&view, &runs))

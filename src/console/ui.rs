@@ -206,24 +206,42 @@ pub fn none_among(examined: &str, next: &str) -> Markup {
     )
 }
 
-/// Why a page of a list has no row, if each page examines [`WALK`] rows from the newest on. `nouns`: one row, and several. `all`: the
-/// list without its filter. `nothing_yet`: what the list says if it has no filter and no row.
+/// A page after the last row of a list. `first`: the first page.
+pub fn no_other(one: &str, first: &str) -> Markup {
+    empty_then(
+        &format!("No other {one}"),
+        &html! { a href=(first) { "First page" } },
+    )
+}
+
+/// What a list is limited to, besides the place of its page.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// To anything.
+    pub is_filtered: bool,
+    /// To a period.
+    pub has_period: bool,
+}
+
+/// Why a page of a list has no row, if each page examines [`WALK`] rows of its period from the newest on. `nouns`: one row, and
+/// several. `all`: the list without its filter. `nothing_yet`: what the list says if it has no filter and no row.
 pub fn no_row(
     pages: &Pages,
-    is_filtered: bool,
+    limits: Limits,
     (one, many): (&str, &str),
     all: &str,
     nothing_yet: Markup,
 ) -> Markup {
-    let is_later = pages.first.is_some();
-    match &pages.next {
-        Some(next) => {
-            let which = if is_later { "the next" } else { "the newest" };
-            none_among(&format!("{which} {} {many}", number(WALK)), next)
+    let period = if limits.has_period { " of the period" } else { "" };
+    match (&pages.first, &pages.next) {
+        (first, Some(next)) => {
+            let which = if first.is_some() { "next" } else { "newest" };
+            none_among(&format!("the {which} {} {many}{period}", number(WALK)), next)
         }
-        None if is_later => nothing_matches(&format!("No other {one} matches"), all),
-        None if is_filtered => nothing_matches(&format!("No {one} matches the filter"), all),
-        None => nothing_yet,
+        (Some(_), None) if limits.is_filtered => nothing_matches(&format!("No other {one} matches"), all),
+        (Some(first), None) => no_other(one, first),
+        (None, None) if limits.is_filtered => nothing_matches(&format!("No {one} matches the filter"), all),
+        (None, None) => nothing_yet,
     }
 }
 

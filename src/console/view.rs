@@ -14,7 +14,7 @@ use super::Console;
 use super::actions::said;
 use super::error::PageError;
 use super::layout::{self, Frame, Offered};
-use super::ui::{Pages, coded, note};
+use super::ui::{Limits, Pages, coded, note};
 use crate::config::{Partners, Scope};
 use crate::domain::Event;
 use crate::engine::Engine;
@@ -122,6 +122,15 @@ impl View {
         Pages {
             first: self.value(name).map(|_| self.with(&[(name, None)])),
             next: next.map(|next| self.with(&[(name, Some(&next))])),
+        }
+    }
+
+    /// What a list is limited to. `place`: as in [`View::pages`]; `period`: the parameters with a beginning and an end.
+    #[must_use]
+    pub fn limits(&self, place: &str, period: [&str; 2]) -> Limits {
+        Limits {
+            is_filtered: self.given.iter().any(|(name, _)| name != place),
+            has_period: period.iter().any(|name| self.value(name).is_some()),
         }
     }
 

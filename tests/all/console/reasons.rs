@@ -208,6 +208,17 @@ async fn a_filter_that_leaves_nothing_can_be_cleared() {
 }
 
 #[tokio::test]
+async fn a_page_after_the_last_row_leads_to_the_first() {
+    let site = Site::start(noon(), &[]).await;
+    for (path, one) in [("/audit", "entry"), ("/sweeps", "run")] {
+        let beyond = page(&site, &format!("{path}?before=1")).await;
+        let none = format!("<b>No other {one}</b><a href=\"{path}\">First page</a>");
+        assert!(beyond.contains(&none), "{path}: {beyond}");
+        assert!(!beyond.contains("Clear the filter"), "{path}: {beyond}");
+    }
+}
+
+#[tokio::test]
 async fn a_closing_asks_with_the_number_of_its_clients_and_partners() {
     let site = Site::start(noon(), &[]).await;
     partners(&site, 7).await;
