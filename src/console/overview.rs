@@ -279,7 +279,7 @@ fn workers_card(view: &View, summary: &Summary) -> Markup {
             @if summary.workers.is_empty() {
                 (ui::empty("No worker is recorded", "A worker records itself within seconds of its start. Start one with `tenure run`."))
             } @else {
-                div.scroll { table.rows {
+                div.scroll tabindex="0" { table.rows {
                     thead { tr {
                         th { "Worker" } th { "State" } th { "Version" } th { "Up since" } th { "Last seen" } th { "Lanes" } th { "Leads" }
                     } }

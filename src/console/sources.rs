@@ -56,7 +56,7 @@ fn sources(summary: &Summary) -> Markup {
             @if summary.sources.is_empty() {
                 (ui::empty("No source is expected", "List the apps that send events regularly in the section `[sources]` of the settings, each with the time within which an event is expected, such as `\"/account-app\" = \"6h\"`. Timers then wait while one is silent."))
             } @else {
-                div.scroll { table.rows {
+                div.scroll tabindex="0" { table.rows {
                     thead { tr { th { "Source" } th { "State" } th { "Last heard" } th.num { "Events per hour" } th { "Expected every" } } }
                     tbody { @for source in &summary.sources {
                         tr data-row {
@@ -89,7 +89,7 @@ fn other_sources(view: &View, summary: &Summary) -> Markup {
                 (ui::empty("No other source has sent an event", "The busiest sources from which this worker receives events appear here."))
             }
             @if !others.is_empty() {
-                div.scroll { table.rows {
+                div.scroll tabindex="0" { table.rows {
                     thead { tr { th { "Source" } th { "Last heard" } th.num { "Events" } th.num { "Events per hour" } } }
                     tbody { @for source in &others {
                         tr data-row {
@@ -123,7 +123,7 @@ fn lanes(summary: &Summary) -> Markup {
             @if summary.lanes.is_empty() {
                 (ui::empty("No lanes", "Lanes are queues of RabbitMQ. Without a broker, events come over HTTP and from files."))
             } @else {
-                div.scroll { table.rows {
+                div.scroll tabindex="0" { table.rows {
                     thead { tr { th { "Lane" } th.num { "Depth" } th { "Watermark" } th.num { "Lag" } th { "Recorded" } } }
                     tbody { @for lane in &summary.lanes {
                         tr data-row {

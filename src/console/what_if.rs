@@ -222,7 +222,7 @@ fn partners_card(view: &View, compared: &Compared, from: usize) -> Markup {
             @if part.rows.is_empty() {
                 (part.none(ui::empty("No partner has a client that would differ", "Under this policy, the compared clients have the same access and the same days.")))
             } @else {
-                div.scroll { table.rows {
+                div.scroll tabindex="0" { table.rows {
                     thead { tr { th { "Partner" } th.num { "Differ" } th { "Access lost" } th { "Access gained" } th { "Billing lost" } th { "Billing gained" } } }
                     tbody { @for partner in part.rows {
                         tr {

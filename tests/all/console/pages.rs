@@ -238,6 +238,17 @@ async fn the_heads_of_a_long_table_stay_in_a_narrow_window() {
         )
         .await;
     assert_eq!(places, json!([true, true, 0]));
+    // Paper does not scroll.
+    browser
+        .cdp("Emulation.setEmulatedMedia", json!({"media": "print"}))
+        .await;
+    let is_whole = browser
+        .evaluate(
+            "const box = document.querySelector('.card.flush > .scroll');
+            return box.clientHeight > innerHeight && box.scrollHeight === box.clientHeight;",
+        )
+        .await;
+    assert_eq!(is_whole, true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
