@@ -72,7 +72,8 @@ pub struct RefusalsPage {
 /// Find clients of all partners
 ///
 /// Clients come in the order of their partners and ids. With `name` they come in the order of their partners and names, with
-/// `account` in the order of their partners, those known longest first, and with only `prefix` in the order of their ids.
+/// `account` in the order of their partners, those known longest first, and with `prefix`, but without `partner`, `name` and
+/// `account`, in the order of their ids.
 #[utoipa::path(
     get,
     path = "/v1/clients",
