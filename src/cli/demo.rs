@@ -184,8 +184,9 @@ async fn serve(
             output::block(output::json_line(&serving));
         } else {
             output::line(format!(
-                "Serving http://{address} until Ctrl-C. Open it in a browser, or try: curl http://{address}/v1/partners"
+                "Serving http://{address} until Ctrl-C. Open it in a browser, or try:"
             ));
+            output::block(format!("curl http://{address}/v1/partners"));
             // A variable overrides the file, and may name the store of a worker.
             output::line("Commands work on the same store, for example:");
             output::block(format!(

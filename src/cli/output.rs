@@ -136,7 +136,8 @@ fn wrapped(first: &str, text: &str, width: Option<u16>) -> Vec<String> {
     lines
 }
 
-/// What stays on one line: a word, or a moment such as `3 March 2026 at 09:12 UTC`.
+/// What stays on one line, so that it can be copied and read: a word, a moment such as `3 March 2026 at 09:12 UTC`, or a command
+/// between backticks.
 fn units(text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split(' ').collect();
     let mut rest = words.as_slice();
@@ -149,6 +150,10 @@ fn units(text: &str) -> Vec<String> {
             {
                 6
             }
+            [first, others @ ..] if has_lone_backtick(first) => {
+                let last = others.iter().position(|word| has_lone_backtick(word));
+                last.map_or(1, |last| last + 2)
+            }
             _ => 1,
         };
         let (unit, others) = rest.split_at(count);
@@ -156,6 +161,11 @@ fn units(text: &str) -> Vec<String> {
         rest = others;
     }
     units
+}
+
+/// Whether a word begins or ends what is between backticks, but not both.
+fn has_lone_backtick(word: &str) -> bool {
+    !word.matches('`').count().is_multiple_of(2)
 }
 
 /// Flushes standard output.
@@ -470,6 +480,19 @@ mod tests {
             );
         }
         assert_eq!(wrapped("  ", text, None), [format!("  {text}")]);
+    }
+
+    #[test]
+    fn a_command_between_backticks_stays_on_one_line() {
+        let text = "it is paused: run `tenure sweep resume access-expiry`, or (`tenure top`) a `word` and one ` more";
+        for width in 10..90 {
+            let lines = wrapped("tenure: ", text, Some(width));
+            for unit in ["`tenure sweep resume access-expiry`,", "(`tenure top`)"] {
+                assert!(lines.iter().any(|line| line.contains(unit)), "{width}: {lines:?}");
+            }
+            let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            assert_eq!(trimmed.join(" "), format!("tenure: {text}"));
+        }
     }
 
     #[test]
