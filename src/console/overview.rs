@@ -129,24 +129,20 @@ fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> M
             (figure("Changes not published", "backlog", value("backlog"), "/sources", &note("backlog-note")))
             (figure("Accesses that expire", "expiring", value("expiring"), "/forecast", &html! { span.below { "in the next 30 days" } }))
         }
-        @if let Some(whose) = counted_by(view, summary, TimeDelta::hours(1)) {
-            p.muted.counted { "Events, changes and refusals: " (whose) "." }
+        @if let Some(whose) = whose_counts(view, summary, TimeDelta::hours(1)) {
+            p.muted.counted { "Events, changes and refusals are those of " (whose) "." }
         }
     }
 }
 
 /// Whose events and changes are counted, and since when. None: those of the only worker, over the whole period.
-fn counted_by(view: &View, summary: &Summary, period: TimeDelta) -> Option<Markup> {
+fn whose_counts(view: &View, summary: &Summary, period: TimeDelta) -> Option<Markup> {
     let several = summary.workers.iter().filter(|worker| !worker.gone).count() > 1;
     let since = view.engine.counts_since();
     let is_whole = since <= view.now - period;
-    let since = html! { "since " (ui::inline_moment(since)) };
-    match (several, is_whole) {
-        (false, true) => None,
-        (true, true) => Some(html! { "of this worker" }),
-        (true, false) => Some(html! { "of this worker, " (since) ", when it started" }),
-        (false, false) => Some(html! { (since) ", when this worker started" }),
-    }
+    (several || !is_whole).then(|| {
+        html! { "this worker" @if !is_whole { ", since " (ui::inline_moment(since)) } }
+    })
 }
 
 /// What one step of a chart counts.
@@ -210,7 +206,7 @@ fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
             header {
                 h2 { "Events and changes " (unit) }
                 span.end {
-                    @if let Some(whose) = counted_by(view, summary, period) { span.muted { (whose) } " · " }
+                    @if let Some(whose) = whose_counts(view, summary, period) { span.muted { (whose) } " · " }
                     @if is_day { a href="/" { "Hour" } " · " b { "Day" } } @else { b { "Hour" } " · " a href="/?span=day" { "Day" } }
                 }
             }

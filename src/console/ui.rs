@@ -137,7 +137,7 @@ pub fn explained(sentence: &str) -> Markup {
     html! { @for part in parts { (part) } (rest) }
 }
 
-/// Text that ends with a moment of an explanation: its last five words.
+/// Text that ends with a moment of an explanation: its last six words.
 fn with_last_moment(text: &str) -> Markup {
     let begin = text.rmatch_indices(' ').nth(5).map_or(0, |(space, _)| space + 1);
     let (before, spelled) = text.split_at(begin);

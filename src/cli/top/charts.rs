@@ -37,7 +37,7 @@ pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figu
         }
     };
     let [title, rest] = rows(area, [1, 0]);
-    let heading = "Events, changes per minute, last hour";
+    let heading = "Events and changes/min, last hour";
     frame.render_widget(Line::styled(heading, palette.heading()), title);
     let series: [(&str, Tone, Count); 6] = [
         ("applied", Tone::Good, |minute| minute.applied),

@@ -215,7 +215,7 @@ fn it_shows_changes_of_the_store_resizes_and_restores_the_terminal() {
     given.tenure.ok(&["dead", "discard", "--all"]);
     let running = given.tenure.run();
     let mut top = top(&given, &running.address, &[]);
-    top.wait_for("Events, changes per minute");
+    top.wait_for("Events and changes/min");
     top.wait_for("All is well.");
     assert!(top.screen().alternate_screen() && top.screen().hide_cursor());
     let (status, answer) = running.add_client("shop-1");
