@@ -227,7 +227,7 @@ fn checks(summary: &Summary) -> Markup {
     )
 }
 
-/// The changes that subscribers received last.
+/// The last changes, published or not.
 fn latest(view: &View, lines: &[LatestChange]) -> Markup {
     ui::table_card(
         "Latest changes",

@@ -146,7 +146,7 @@ pub fn said(done: &str, count: i64) -> Option<(Tone, String)> {
         "resumed" => (Tone::Good, "The sweep is resumed. It runs again at its next scheduled time.".into()),
         "ran" => (Tone::Good, format!("The sweep ran and changed {}.", counted(count, "client"))),
         "started" => (Tone::Neutral, "The sweep is running. The page of its run shows the progress.".into()),
-        "tripped" => (Tone::Bad, "The breaker stopped the sweep before it changed anything.".into()),
+        "tripped" => (Tone::Bad, "The breaker stopped the sweep. Its run shows whether it had changed anything.".into()),
         "incomplete" => (Tone::Attention, format!("The sweep changed {}, and is not complete. Its run says why.", counted(count, "client"))),
         "redriven" => (Tone::Good, format!("{} redriven.", counted(count, "dead letter"))),
         "still-dead" => (Tone::Attention, format!("{} could not be redriven. The last redrive says why.", counted(count, "dead letter"))),
