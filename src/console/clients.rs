@@ -194,14 +194,14 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
             let (among, after) = (asked.among.clone(), asked.after.clone());
             view.run(|engine| async move {
                 let among = among.as_deref();
-                let mut found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
-                // A list that goes on may have them anywhere.
-                let beginning = if found.next.is_some() && after.is_none() {
+                let found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
+                // A list that goes on may have them anywhere, unless its first page has only those.
+                let is_needed = found.next.is_some() && after.is_none() && !all_begin_with(&found, &request);
+                let beginning = if is_needed {
                     named(&engine, &request, among, PAGE).await?
                 } else {
                     ClientsFound::default()
                 };
-                found.clients = without(found.clients, &beginning.clients);
                 Ok((found, beginning))
             })
             .await?
@@ -213,7 +213,7 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
         @if !beginning.clients.is_empty() { (beginning_card(view, asked, &beginning)) }
         section.card.flush {
             @if found.clients.is_empty() {
-                (none_found(view, asked, &pages, !beginning.clients.is_empty()))
+                (none_found(view, asked, &pages))
             } @else {
                 (table(&found.clients))
                 (ui::pager(&shown(&found), &pages))
@@ -249,14 +249,10 @@ fn beginning_card(view: &View, asked: &Asked, beginning: &ClientsFound) -> Marku
     ui::table_card(&heading, &end, &table(&beginning.clients))
 }
 
-/// Why a page has no client. `is_rest`: the page shows others already.
-fn none_found(view: &View, asked: &Asked, pages: &Pages, is_rest: bool) -> Markup {
+/// Why a page has no client.
+fn none_found(view: &View, asked: &Asked, pages: &Pages) -> Markup {
     match &pages.next {
-        Some(next) => {
-            let examined = examined(asked, pages.first.is_some());
-            let rest = if is_rest { "the rest of " } else { "" };
-            ui::none_among(&format!("{rest}{examined}"), next)
-        }
+        Some(next) => ui::none_among(&examined(asked, pages.first.is_some()), next),
         None if pages.first.is_some() => ui::empty("No other client matches", "These were the last clients."),
         None if !view.given.is_empty() => ui::empty(
             "No client matches",
@@ -292,6 +288,16 @@ async fn named(
     let mut request = request.clone();
     request.name_prefix = request.name.take();
     search(engine, &request, among, None, limit).await
+}
+
+/// Whether a page has clients, and the names of all of them begin with the part of a name that is searched for.
+fn all_begin_with(found: &ClientsFound, request: &SearchRequest) -> bool {
+    let Some(part) = request.name.as_ref().map(Name::key) else {
+        return false;
+    };
+    let begins = |name: &String| Name::try_from(name.clone()).is_ok_and(|name| name.key().starts_with(&part));
+    let mut clients = found.clients.iter();
+    !found.clients.is_empty() && clients.all(|client| client.name.as_ref().is_some_and(begins))
 }
 
 /// The clients that are not among others.
