@@ -103,7 +103,7 @@ fn fate(fate: Option<Fate>, subject: &str) -> Markup {
             Some(Fate::AppliedLater(at)) => { "a later event of this type was applied, " (ui::moment(at)) },
             Some(Fate::Refused { before: Some(before) }) => { "still refused; the first reason was “" (words(before.code())) "”" },
             Some(Fate::Refused { before: None }) => { "still refused" },
-            None => { a href=(format!("/clients/{subject}")) { "see its story" } },
+            None => { a href=(format!("/clients/{subject}")) { "not looked up: see its story" } },
         }
     }
 }

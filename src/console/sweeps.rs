@@ -93,6 +93,19 @@ fn paused_by(state: &SweepState, halt: &Halt, pauses: &[AuditRecord]) -> Option<
     pauses.iter().find(is_of).map(|record| record.entry.who.clone())
 }
 
+/// When it runs next by itself.
+fn next_run(view: &View, state: &SweepState) -> Markup {
+    let is_tripped = state.halts.iter().any(|halt| halt.kind == HaltKind::Tripped);
+    html! {
+        @match state.next_run() {
+            None => { "only by hand" },
+            Some(_) if is_tripped => { "after somebody confirms it" },
+            Some(_) if !state.halts.is_empty() => { "after somebody resumes it" },
+            Some(at) => { (ui::moment_and_distance(view.now, at)) },
+        }
+    }
+}
+
 fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
     html! {
         section.card id=(state.sweep) {
@@ -108,7 +121,7 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
             @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (ui::prose(&held_back.to_string())) } })) }
             dl {
                 dt { "Cron (UTC)" } dd { code { (state.cron) } }
-                dt { "Next" } dd { @match state.next_run() { Some(at) => { (ui::moment_and_distance(view.now, at)) }, None => { "only by hand" } } }
+                dt { "Next" } dd { (next_run(view, state)) }
                 dt { "Last run" } dd { @match &state.last_run {
                     Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (ui::moment_and_ago(view.now, run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
                     None => { "none yet" },
