@@ -43,6 +43,8 @@ pub struct Scale {
     pub growth_batches: usize,
     pub growth_batch: usize,
     pub growth_late: usize,
+    /// Measured requests for each page of the console, after a first one.
+    pub page_requests: usize,
 }
 
 /// Clients with a long history.
@@ -111,6 +113,7 @@ pub const FULL: Scale = Scale {
     growth_batches: 20,
     growth_batch: 1_000,
     growth_late: 20,
+    page_requests: 9,
 };
 
 /// For a first impression: caches are warmer, tables smaller, and results vary more.
@@ -154,6 +157,7 @@ pub const QUICK: Scale = Scale {
     growth_batches: 5,
     growth_batch: 1_000,
     growth_late: 5,
+    page_requests: 9,
 };
 
 /// Only checks that the benchmark works.
@@ -197,4 +201,5 @@ pub const SMOKE: Scale = Scale {
     growth_batches: 2,
     growth_batch: 40,
     growth_late: 2,
+    page_requests: 1,
 };

@@ -19,8 +19,6 @@ use crate::growth::TABLES;
 use crate::pages::Page;
 use crate::support::http_client;
 
-/// Requests for each page that are measured, after a first one.
-const REQUESTS: usize = 9;
 /// Refused events, more than a page of the console reads.
 const REFUSED: usize = 6_000;
 /// From this number of clients on, PostgreSQL uses indexes where it can.
@@ -41,8 +39,8 @@ const PAGES: [(&str, &str); 31] = [
     ("clients: the beginning of all ids", "/clients?q=client"),
     ("clients: text that no name has", "/clients?q=zzzz"),
     (
-        "clients: a state that none has, up to the bound",
-        "/clients?access=requested",
+        "clients: open requests, of which there are none, up to the bound",
+        "/clients?request=open",
     ),
     ("a client: now", "/clients/{client}"),
     ("a client: in the past", "/clients/{client}?at={past}"),
@@ -62,7 +60,7 @@ const PAGES: [(&str, &str); 31] = [
     ),
     ("statements", "/statements"),
     ("statement of an open month", "/statements/{month}"),
-    ("the question before closing", "/statements/{month}/close"),
+    ("the question before closing", "/statements/{last_month}/close"),
     ("sweeps", "/sweeps"),
     ("preview of a sweep", "/sweeps/access-expiry/run"),
     ("dead letters", "/dead-letters"),
@@ -102,12 +100,20 @@ pub fn measure(bench: &mut Bench<'_>) {
             .replace("{id}", &client.client)
             .replace("{past}", &moment(-20).to_string())
             .replace("{ahead}", &moment(20).to_string())
+            .replace(
+                "{last_month}",
+                &(bench.present.until - TimeDelta::days(31))
+                    .format("%Y-%m")
+                    .to_string(),
+            )
             .replace("{month}", &bench.present.until.format("%Y-%m").to_string());
         (what, format!("http://{}{path}", running.address))
     });
     let http = http_client();
     for (what, url) in paths {
-        let mut millis = environment.runtime.block_on(request(&http, &url));
+        let mut millis = environment
+            .runtime
+            .block_on(request(&http, &url, scale.page_requests));
         let first = millis.remove(0);
         let spread = Spread::of(&millis).expect("several requests");
         environment.progress(&format!(
@@ -122,9 +128,10 @@ pub fn measure(bench: &mut Bench<'_>) {
         assert_eq!(scans_of_tables(&database), scans, "every query uses an index");
     }
     bench.notes.push(format!(
-        "Pages: on PostgreSQL with {clients} clients, {} events and {} journal lines. {REQUESTS} requests for each page after a first one, one after the other.",
+        "Pages: on PostgreSQL with {clients} clients, {} events and {} journal lines. {} requests for each page after a first one, one after the other.",
         database.count("events"),
         database.count("journal"),
+        scale.page_requests,
     ));
 }
 
@@ -173,9 +180,9 @@ async fn fill(database: &Database<'_>, recent: &[Event], clients: usize) {
 }
 
 /// How long each request took until its last byte, in milliseconds.
-async fn request(http: &reqwest::Client, url: &str) -> Vec<f64> {
+async fn request(http: &reqwest::Client, url: &str, requests: usize) -> Vec<f64> {
     let mut millis = Vec::new();
-    for _ in 0..=REQUESTS {
+    for _ in 0..=requests {
         let began = Instant::now();
         let response = http.get(url).send().await.expect("a response");
         let status = response.status();
