@@ -121,8 +121,8 @@ impl Asked {
             .choice("days", [("7", 7), ("30", 30), ("90", 90)])?
             .unwrap_or(30);
         let partner = view.params.partner()?;
-        let after = subject(view, "after")?;
-        let upto = subject(view, "upto")?;
+        let after = view.params.client("after")?;
+        let upto = view.params.client("upto")?;
         let clients_from = view.params.number("clients_from", 0, MOST_FROM)?.unwrap_or(0);
         let partners_from = view.params.number("partners_from", 0, MOST_FROM)?.unwrap_or(0);
         let day = view.params.text("day")?.map(|day| day.parse::<NaiveDate>());
@@ -257,13 +257,6 @@ fn shown(
 ) -> impl DoubleEndedIterator<Item = &ExpectedChange> + Clone {
     let is_shown = move |change: &&ExpectedChange| day.is_none_or(|day| change.time.date_naive() == day);
     client.changes.iter().filter(is_shown)
-}
-
-fn subject(view: &mut View, name: &'static str) -> Result<Option<ClientKey>, ApiError> {
-    let given = view.params.text(name)?;
-    let key =
-        given.map(|key| ClientKey::from_subject(&key).map_err(|reason| ApiError::parameter(name, reason)));
-    key.transpose()
 }
 
 async fn read(

@@ -13,10 +13,10 @@ use super::remembered::Remembered;
 use super::ui::{self, Pages, Tone, chip, chip_of, counted, number, signed};
 use super::view::View;
 use crate::csv_row::Cell;
+use crate::domain::Month;
 use crate::domain::statement::DayCounts;
-use crate::domain::{ClientKey, Month};
 use crate::engine::{ClientStatement, Engine, PartnerSum, PartnerSums, StatementError, StatementRequest};
-use crate::http::{ApiError, RawPath, month};
+use crate::http::{RawPath, month};
 use crate::store::{Closing, ClosingStatus};
 
 /// Clients that a page examines.
@@ -132,16 +132,13 @@ fn state(closing: Option<&Closing>, is_before: bool) -> Markup {
 pub async fn show(path: RawPath<String>, mut view: View) -> Result<Response, PageError> {
     let month = month(path)?;
     let partner = view.params.partner()?;
-    let after = view.params.text("after")?;
-    let after = after.map(|subject| {
-        ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error))
-    });
+    let after = view.params.client("after")?;
     let is_download = view.params.choice("format", [("csv", true)])?.unwrap_or(false);
     let request = StatementRequest {
         month,
         partner: partner.clone(),
         recompute: false,
-        after: after.transpose()?,
+        after,
         limit: if is_download { 1_000 } else { PAGE },
     };
     if is_download {

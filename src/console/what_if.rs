@@ -13,7 +13,7 @@ use crate::config::{changed_policy, policy_settings};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Policy};
 use crate::engine::{ClientWhatIf, PartnerWhatIf, Total, WhatIfRequest, WhatIfTotals};
-use crate::http::ApiError;
+use crate::http::{self, ApiError};
 
 /// How long a page compares before it shows what it has.
 const WHAT_IF_TIME: Duration = Duration::from_secs(2);
@@ -43,8 +43,7 @@ impl Upto {
         if given == END {
             return Ok(Some(Self::End));
         }
-        let key = ClientKey::from_subject(&given).map_err(|reason| ApiError::parameter("upto", reason))?;
-        Ok(Some(Self::Client(key)))
+        Ok(Some(Self::Client(http::client_of("upto", &given)?)))
     }
 
     fn is_before(&self, next: &ClientKey) -> bool {

@@ -22,7 +22,6 @@ use super::metrics::Waited;
 use super::params::{Params, RawQuery};
 use super::tail::Live;
 use super::{Api, ApiError, WaitPermit, schema};
-use crate::domain::ClientKey;
 use crate::domain::kinds_of_any;
 use crate::engine::{Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded};
@@ -355,9 +354,7 @@ fn filter(params: &mut Params) -> Result<FeedFilter, ApiError> {
         partner: params.partner()?,
         ..FeedFilter::default()
     };
-    if let Some(subject) = params.text("client")? {
-        let key = ClientKey::from_subject(&subject);
-        let key = key.map_err(|reason| ApiError::parameter("client", reason))?;
+    if let Some(key) = params.client("client")? {
         if filter
             .partner
             .as_ref()

@@ -12,7 +12,6 @@ use super::clients::page_size;
 use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
-use crate::domain::ClientKey;
 use crate::domain::policy::later;
 use crate::engine::{ClientForecast, ForecastDay, ForecastDays, ForecastRequest};
 
@@ -59,10 +58,7 @@ pub(super) async fn show(
     let mut params = Params::of(query)?;
     let partner = params.partner()?;
     let until = params.moment("until")?;
-    let after = params
-        .text("after")?
-        .map(|key| ClientKey::from_subject(&key).map_err(|reason| ApiError::parameter("after", reason)))
-        .transpose()?;
+    let after = params.client("after")?;
     let limit = page_size(&mut params)?;
     params.finish()?;
     let page = api

@@ -69,7 +69,7 @@ pub(crate) use health::checks;
 pub use health::{Health, Probe};
 pub(crate) use lists::{list_position, search_request};
 pub use openapi::document as openapi;
-pub(crate) use params::{Params, RawPath, client_key, in_path, month, number_in_path};
+pub(crate) use params::{Params, RawPath, client_key, client_of, in_path, month, number_in_path};
 pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};

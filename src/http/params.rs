@@ -165,6 +165,12 @@ impl Params {
         }
     }
 
+    /// A client, as its events name it in `subject`.
+    pub(crate) fn client(&mut self, name: &'static str) -> Result<Option<ClientKey>, ApiError> {
+        let given = self.text(name)?;
+        given.map(|subject| client_of(name, &subject)).transpose()
+    }
+
     /// A moment in RFC 3339, truncated to the resolution of stored times.
     pub(crate) fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
         let Some(given) = self.text(name)? else {
@@ -208,6 +214,11 @@ pub(super) fn limited_text(params: &mut Params, name: &'static str) -> Result<Op
         return Err(ApiError::parameter(name, expected));
     }
     Ok(text.map(|text| text.replace('\0', "")))
+}
+
+/// The client that a parameter gives as its events name it in `subject`.
+pub(crate) fn client_of(name: &'static str, subject: &str) -> Result<ClientKey, ApiError> {
+    ClientKey::from_subject(subject).map_err(|reason| ApiError::parameter(name, reason))
 }
 
 fn invalid(name: &str, given: &str, expected: &str) -> ApiError {

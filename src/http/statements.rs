@@ -15,9 +15,9 @@ use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, month, reason};
 use super::{Api, ApiError, Principal, schema};
 use crate::config::Partners;
+use crate::domain::Month;
 use crate::domain::statement::Closer;
 use crate::domain::time::{serialize, serialize_optional};
-use crate::domain::{ClientKey, Month};
 use crate::engine::{ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementRequest};
 use crate::store::{Closing, ClosingStatus};
 
@@ -142,10 +142,7 @@ pub(super) async fn show(
     let mut params = Params::of(query)?;
     let partner = params.partner()?;
     let recompute = params.choice("recompute", [("true", true), ("false", false)])?;
-    let after = params
-        .text("after")?
-        .map(|subject| ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error)))
-        .transpose()?;
+    let after = params.client("after")?;
     let limit = page_size(&mut params)?;
     params.finish()?;
     let request = StatementRequest {

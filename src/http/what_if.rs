@@ -13,7 +13,6 @@ use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::config::changed_policy;
-use crate::domain::ClientKey;
 use crate::domain::policy::later;
 use crate::domain::time::serialize;
 use crate::engine::{ClientWhatIf, PartnerWhatIf, WhatIfDay, WhatIfRequest, WhatIfTotals};
@@ -83,10 +82,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
         return Err(ApiError::parameter("since", "it is after `until`"));
     }
     let partner = params.partner()?;
-    let after = params
-        .text("after")?
-        .map(|key| ClientKey::from_subject(&key).map_err(|reason| ApiError::parameter("after", reason)))
-        .transpose()?;
+    let after = params.client("after")?;
     let limit = page_size(&mut params)?;
     params.finish()?;
     let policy = if changes.is_empty() {
