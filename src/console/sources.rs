@@ -108,7 +108,7 @@ fn other_sources(view: &View, summary: &Summary) -> Markup {
 
 fn last_heard(view: &View, source: &BusySource) -> Markup {
     html! {
-        @match source.heard_ago.and_then(|ago| view.now.checked_sub_signed(ago)) {
+        @match view.now.checked_sub_signed(source.heard_ago) {
             Some(at) => { (ui::moment_and_ago(view.now, at)) },
             None => { span.muted { "–" } },
         }

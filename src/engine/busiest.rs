@@ -51,7 +51,7 @@ struct Count {
     /// When counting began, by [`crate::clock::Clock::elapsed`].
     first: Duration,
     /// When the last event was counted.
-    last: Option<Duration>,
+    last: Duration,
 }
 
 /// One of the sources from which most events arrive.
@@ -63,7 +63,7 @@ pub struct BusySource {
     /// The mean since counting began. None: that was less than an hour ago.
     pub events_per_hour: Option<u64>,
     /// How long ago its last event arrived.
-    pub heard_ago: Option<TimeDelta>,
+    pub heard_ago: TimeDelta,
 }
 
 impl BusySource {
@@ -74,7 +74,7 @@ impl BusySource {
             source: source.clone(),
             events: count.total,
             events_per_hour: (minutes >= 60).then(|| count.total.saturating_mul(60) / minutes),
-            heard_ago: count.last.map(ago),
+            heard_ago: ago(count.last),
         }
     }
 }
@@ -120,13 +120,13 @@ impl Counts {
         if let Some(count) = self.named.get_mut(source) {
             count.total += 1;
             count.recent += 1;
-            count.last = Some(elapsed);
+            count.last = elapsed;
         } else if self.named.len() < NAMED {
             let count = Count {
                 total: 1,
                 recent: 1,
                 first: elapsed,
-                last: Some(elapsed),
+                last: elapsed,
             };
             self.named.insert(source.clone(), count);
         } else {
@@ -164,7 +164,7 @@ impl Counts {
                 total: 0,
                 recent: events,
                 first: elapsed,
-                last: Some(last),
+                last,
             };
             self.named.insert(busier, new);
         }
@@ -220,7 +220,7 @@ mod tests {
             .iter()
             .map(|one| (&*one.source, one.events, one.events_per_hour, one.heard_ago))
             .collect();
-        let ago = |minutes| Some(TimeDelta::minutes(minutes));
+        let ago = TimeDelta::minutes;
         assert_eq!(
             listed,
             [
@@ -242,7 +242,7 @@ mod tests {
         add(&sources, "/1", 1, 10);
         let (listed, _) = sources.list(Duration::from_mins(10));
         let new = listed.iter().find(|one| &*one.source == "/new").expect("listed");
-        assert_eq!((new.events, new.heard_ago), (0, Some(TimeDelta::minutes(6))));
+        assert_eq!((new.events, new.heard_ago), (0, TimeDelta::minutes(6)));
     }
 
     #[test]
