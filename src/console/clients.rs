@@ -196,7 +196,11 @@ async fn one_list(view: &View, asked: &Asked, request: Option<SearchRequest>) ->
                 let among = among.as_deref();
                 let found = search(&engine, &request, among, after.as_ref(), PAGE).await?;
                 // A list that goes on may have them anywhere, unless its first page has only those.
-                let is_needed = found.next.is_some() && after.is_none() && !all_begin_with(&found, &request);
+                let has_only_those = request
+                    .name
+                    .as_ref()
+                    .is_some_and(|part| found.all_begin_with(part));
+                let is_needed = found.next.is_some() && after.is_none() && !has_only_those;
                 let beginning = if is_needed {
                     named(&engine, &request, among, PAGE).await?
                 } else {
@@ -288,16 +292,6 @@ async fn named(
     let mut request = request.clone();
     request.name_prefix = request.name.take();
     search(engine, &request, among, None, limit).await
-}
-
-/// Whether a page has clients, and the names of all of them begin with the part of a name that is searched for.
-fn all_begin_with(found: &ClientsFound, request: &SearchRequest) -> bool {
-    let Some(part) = request.name.as_ref().map(Name::key) else {
-        return false;
-    };
-    let begins = |name: &String| Name::try_from(name.clone()).is_ok_and(|name| name.key().starts_with(&part));
-    let mut clients = found.clients.iter();
-    !found.clients.is_empty() && clients.all(|client| client.name.as_ref().is_some_and(begins))
 }
 
 /// The clients that are not among others.

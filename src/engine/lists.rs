@@ -28,7 +28,8 @@ const READ: u32 = 250;
 const COUNTED: i64 = 100_000;
 /// The number of partners whose clients one call walks.
 pub(super) const MOST_WALKS: usize = 50;
-/// A place after those of a partner, and none of them: keys of names have no capital letters, and ids are ASCII.
+/// The place in a position that says: all clients of this partner were returned. No client has this place: ids are ASCII, and names
+/// are compared in lower case.
 const PAST_ALL: &str = "\u{10ffff}A";
 
 /// Which clients to find, over all partners. A client must match every given field.
@@ -57,6 +58,22 @@ pub struct ClientsFound {
     pub clients: Vec<ClientView>,
     /// Where to continue. None: there are no others.
     pub next: Option<ListPosition>,
+}
+
+impl ClientsFound {
+    /// Whether there are clients, and the names of all of them begin with this.
+    #[must_use]
+    pub fn all_begin_with(&self, prefix: &Name) -> bool {
+        let prefix = prefix.key();
+        let begins = |client: &ClientView| name_key(client).is_some_and(|key| key.starts_with(&prefix));
+        !self.clients.is_empty() && self.clients.iter().all(begins)
+    }
+}
+
+/// The name of a client, as names are compared.
+fn name_key(client: &ClientView) -> Option<String> {
+    let name = client.name.clone().and_then(|name| Name::try_from(name).ok());
+    name.map(|name| name.key())
 }
 
 /// A partner, and the number of its clients by facet and status.
@@ -377,12 +394,8 @@ impl SearchRequest {
                 .service
                 .is_some_and(|status| status != ServiceStatus::Terminated),
         };
-        let key = || {
-            let name = view.name.clone().and_then(|name| Name::try_from(name).ok());
-            name.map(|name| name.key())
-        };
-        let has_name = |part: &Name| key().is_some_and(|key| key.contains(&part.key()));
-        let begins_with = |prefix: &Name| key().is_some_and(|key| key.starts_with(&prefix.key()));
+        let has_name = |part: &Name| name_key(view).is_some_and(|key| key.contains(&part.key()));
+        let begins_with = |prefix: &Name| name_key(view).is_some_and(|key| key.starts_with(&prefix.key()));
         view.link.is_some()
             && list
                 .partner
