@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(3);
 
 /// The texts that change in place, by the name that the page gives them in `data-live`.
 #[must_use]
-pub fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> BTreeMap<&'static str, String> {
+pub fn figures(summary: &Summary) -> BTreeMap<&'static str, String> {
     let hour = summary.last_hour();
     BTreeMap::from([
         ("events", number(hour.events())),
@@ -39,14 +39,15 @@ pub fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> BTreeMap<&
                 .map_or_else(|| "–".to_owned(), |relay| number(relay.changes)),
         ),
         ("backlog-note", backlog_note(summary)),
-        (
-            "expiring",
-            expiries.map_or_else(
-                || "…".to_owned(),
-                |counted| at_least(counted.total(), counted.complete),
-            ),
-        ),
     ])
+}
+
+/// How many accesses expire. `expiries`: None while they are counted for the first time.
+pub fn expiring(expiries: Option<&ExpiryCounts>) -> String {
+    expiries.map_or_else(
+        || "…".to_owned(),
+        |counted| at_least(counted.total(), counted.complete),
+    )
 }
 
 /// A number, with a mark if not all were counted.
@@ -102,14 +103,9 @@ pub async fn stream(mut view: View) -> Result<Response, PageError> {
 }
 
 async fn event(view: &View, summary: &Summary, has_expiries: bool) -> Event {
-    let expiries = if has_expiries {
-        overview::expiries(view).await
-    } else {
-        None
-    };
-    let mut figures = figures(summary, expiries.as_ref());
-    if !has_expiries {
-        figures.remove("expiring");
+    let mut figures = figures(summary);
+    if has_expiries {
+        figures.insert("expiring", expiring(overview::expiries(view).await.as_ref()));
     }
     let sent = json!({"figures": figures, "issues": summary.issues_digest()});
     Event::default().data(sent.to_string())

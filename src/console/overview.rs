@@ -10,6 +10,7 @@ use super::charts::{self, Bars, Series};
 use super::error::PageError;
 use super::health::{self, Summary};
 use super::layout::{Frame, Section};
+use super::live;
 use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
@@ -117,7 +118,7 @@ fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> M
         let values: Vec<u64> = summary.hour.iter().map(|(_, counts)| of(counts)).collect();
         charts::sparkline(&values, class)
     };
-    let current = super::live::figures(summary, expiries);
+    let current = live::figures(summary);
     let value = |name: &str| current.get(name).map_or("–", String::as_str);
     let note = |name: &str| html! { span.below data-live=(name) { (value(name)) } };
     html! {
@@ -127,7 +128,7 @@ fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> M
             (figure("Refused in the last hour", "refused", value("refused"), "/refusals", &spark(|counts| counts.refused, 3)))
             (figure("Open dead letters", "dead-letters", value("dead-letters"), "/dead-letters", &note("dead-letters-note")))
             (figure("Changes not published", "backlog", value("backlog"), "/sources", &note("backlog-note")))
-            (figure("Accesses that expire", "expiring", value("expiring"), "/forecast", &html! { span.below { "in the next 30 days" } }))
+            (figure("Accesses that expire", "expiring", &live::expiring(expiries), "/forecast", &html! { span.below { "in the next 30 days" } }))
         }
         @if let Some(whose) = whose_counts(view, summary, TimeDelta::hours(1)) {
             p.muted.counted { "Events, changes and refusals are those of " (whose) "." }
