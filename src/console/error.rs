@@ -52,10 +52,7 @@ pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Re
     let is_signed_out = status == StatusCode::UNAUTHORIZED;
     let message = if is_signed_out { SIGNED_OUT } else { message };
     let content = html! {
-        (note(Tone::Bad, &html! { p {
-            // A message about how to write a moment has one that is written so.
-            @if message.contains("RFC 3339") { (sentence(message)) } @else { (prose(&sentence(message))) }
-        } }))
+        (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
         p {
             @if is_signed_out { a href=(SIGN_IN) { "Sign in" } }
             @if status.is_server_error() { a href="" { "Load the page again" } }

@@ -110,7 +110,11 @@ pub fn coded(text: &str) -> Markup {
 }
 
 /// Text for people with its moments as a page shows them. Such text also goes to logs and terminals, where a moment is RFC 3339.
+/// A text about that form has an example of it, which stays.
 pub fn prose(text: &str) -> Markup {
+    if text.contains("RFC 3339") {
+        return html! { (text) };
+    }
     html! {
         @for word in text.split_inclusive(' ') {
             @let bare = word.trim_matches(|char: char| " ,;:.()“”".contains(char));
@@ -455,5 +459,7 @@ mod tests {
             prose("late <since> (2026-02-28T20:25:31Z), every 2h").into_string(),
             "late &lt;since&gt; (<time class=\"inline\" datetime=\"2026-02-28T20:25:31Z\">28 Feb 2026, 20:25 UTC</time>), every 2h"
         );
+        let example = "expected an RFC 3339 time such as 2026-03-01T12:00:00Z";
+        assert_eq!(prose(example).into_string(), example);
     }
 }
