@@ -25,10 +25,9 @@ const REFUSED: usize = 6_000;
 const INDEXED: usize = 10_000;
 /// Dead letters.
 const DEAD: usize = 300;
-/// Events per transaction.
-const BATCH: usize = 1_000;
 
-/// Every page that reads the store. `{client}` is a client, `{past}` and `{ahead}` are moments, and `{month}` is this month.
+/// Every page that reads the store. `{client}` is a client, and `{id}` its id without the partner. `{past}` and `{ahead}` are
+/// moments, and `{last_month}` and `{month}` are months.
 const PAGES: [(&str, &str); 31] = [
     ("overview, of the last hour", "/"),
     ("overview, of the last day", "/?span=day"),
@@ -86,7 +85,9 @@ pub fn measure(bench: &mut Bench<'_>) {
     let events = scale.growth_batches * scale.growth_batch;
     let (mut population, order) = life.chosen(events, clients);
     let recent = population.next_events(&order, bench.present);
-    environment.runtime.block_on(fill(&database, &recent, clients));
+    environment
+        .runtime
+        .block_on(fill(&database, &recent, scale.growth_batch, clients));
     database.sql("vacuum analyze");
 
     let scans = scans_of_tables(&database);
@@ -149,13 +150,13 @@ fn scans_of_tables(database: &Database<'_>) -> String {
 }
 
 /// What happened in the last hour: events in order, refusals, and dead letters.
-async fn fill(database: &Database<'_>, recent: &[Event], clients: usize) {
+async fn fill(database: &Database<'_>, recent: &[Event], batch: usize, clients: usize) {
     let store = store(database);
     let clock = Arc::new(SystemClock);
     let engine = Engine::join(store.clone(), clock, &Policy::default())
         .await
         .expect("an engine");
-    for batch in recent.chunks(BATCH) {
+    for batch in recent.chunks(batch) {
         let batch = batch.iter().cloned().map(Incoming::Event).collect();
         engine.ingest(batch).await.expect("ingested");
     }

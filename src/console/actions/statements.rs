@@ -49,14 +49,10 @@ impl Extent {
         )
     }
 
-    /// None if there are more than are counted: the page could not say how many it leaves out.
+    /// Empty if there are more than are counted: the page could not say how many it leaves out.
     fn first_partners(&self) -> Vec<Markup> {
-        let named = if self.partners.len() > COUNTED as usize {
-            0
-        } else {
-            NAMED
-        };
-        let first = self.partners.iter().take(named);
+        let are_counted = self.partners.len() <= COUNTED as usize;
+        let first = self.partners.iter().take(if are_counted { NAMED } else { 0 });
         first
             .map(|partner| html! { span.id { (ui::breakable(partner)) } })
             .collect()
