@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -84,6 +84,7 @@ async fn exports_under_load(source: &Source) -> Vec<Vec<String>> {
             exports
         })
     };
+    let touches = AtomicI64::new(0);
     let rounds = async {
         let later = source.later();
         let half = later.len() / 2;
@@ -91,6 +92,7 @@ async fn exports_under_load(source: &Source) -> Vec<Vec<String>> {
         for (round, batch) in later.into_iter().enumerate() {
             live_on(&source.engine, &source.clock, vec![batch]).await;
             operate(source, round).await;
+            touch(source, &touches).await;
             if round == half {
                 // So that an export has the first half of the load, and not the second.
                 begins.notified().await;
@@ -98,7 +100,12 @@ async fn exports_under_load(source: &Source) -> Vec<Vec<String>> {
         }
         is_over.store(true, Ordering::SeqCst);
     };
-    tokio::join!(rounds, touch_until(source, is_over.clone()));
+    let touching = async {
+        while !is_over.load(Ordering::SeqCst) {
+            touch(source, &touches).await;
+        }
+    };
+    tokio::join!(rounds, touching);
     exporting.await.unwrap()
 }
 
@@ -126,21 +133,18 @@ async fn operate(source: &Source, round: usize) {
     }
 }
 
-/// Touches, which are appended to open runs without reading their clients.
-async fn touch_until(source: &Source, is_over: Arc<AtomicBool>) {
-    let mut n = 0;
-    while !is_over.load(Ordering::SeqCst) {
-        n += 1;
-        let at = moved_at() - TimeDelta::hours(3) + TimeDelta::seconds(n);
-        let touch = event(
-            &format!("load-{n}"),
-            "account.accessed",
-            "touched",
-            at,
-            &json!({}),
-        );
-        source.engine.ingest(vec![touch]).await.unwrap();
-    }
+/// The next touch, which is appended to an open run without reading its client.
+async fn touch(source: &Source, touches: &AtomicI64) {
+    let n = touches.fetch_add(1, Ordering::SeqCst) + 1;
+    let at = moved_at() - TimeDelta::hours(3) + TimeDelta::seconds(n);
+    let touch = event(
+        &format!("load-{n}"),
+        "account.accessed",
+        "touched",
+        at,
+        &json!({}),
+    );
+    source.engine.ingest(vec![touch]).await.unwrap();
 }
 
 /// The kinds of records of which an export has nothing that the load has changed so far, or everything that it changes.
