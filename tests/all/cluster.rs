@@ -68,7 +68,7 @@ impl Upstream<'_> {
     /// Waits until a run of `tenure publish` that begins after this call has finished.
     fn wait_for_progress(&self) {
         let before = self.published.load(Ordering::SeqCst);
-        let end = Instant::now() + Duration::from_mins(2);
+        let end = Instant::now() + Duration::from_mins(5);
         while self.published.load(Ordering::SeqCst) < before + 2 * ROUND {
             assert!(Instant::now() < end, "publishing has stopped");
             std::thread::sleep(Duration::from_millis(20));

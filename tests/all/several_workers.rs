@@ -20,7 +20,7 @@ const LANES: [&str; 4] = [
     "tenure.events.2",
     "tenure.events.3",
 ];
-const CLIENTS: usize = 400;
+const CLIENTS: usize = 100;
 /// The number of events of each client, in order.
 const EVENTS: usize = 40;
 const ALL: usize = CLIENTS * EVENTS;
@@ -154,7 +154,7 @@ fn a_rolling_restart_under_load_loses_and_duplicates_nothing() {
 
 #[test]
 fn workers_share_a_sweep_and_record_it_once_per_tick() {
-    const INVITED: usize = 2_000;
+    const INVITED: usize = 800;
     let site = Site::alone("shared_sweeps");
     let events = (0..INVITED).flat_map(|client| {
         [
@@ -189,7 +189,7 @@ fn workers_share_a_sweep_and_record_it_once_per_tick() {
     assert_eq!(site.count(stalled), 0, "nothing is due yet");
     let gate = Gate::close(
         &site,
-        "line.change = 'invitation.stalled' and line.client = 'c500'",
+        "line.change = 'invitation.stalled' and line.client = 'c200'",
     );
     // The policy of this worker makes everything due, for all workers at the same moment.
     workers.push(sweeper("four", "1d"));

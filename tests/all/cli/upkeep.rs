@@ -93,7 +93,14 @@ async fn an_interrupted_rebuild_prints_the_command_that_continues() {
     let url = Postgres::shared().database("a_rebuild_that_is_stopped");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("events.ndjson"), super::EVENTS).expect("a file");
-    let tenure = Tenure::new(folder.path(), &[super::IDLE, ("DATABASE_URL", &url)]);
+    // The rebuild waits for a client that the test holds, however long the test takes.
+    let env = [
+        super::IDLE,
+        ("DATABASE_URL", url.as_str()),
+        ("TENURE_STORE__LOCK_TIMEOUT", "5m"),
+        ("TENURE_STORE__STATEMENT_TIMEOUT", "5m"),
+    ];
+    let tenure = Tenure::new(folder.path(), &env);
     tenure.ok(&["ingest", "events.ndjson"]);
     let mut tables = sqlx::PgConnection::connect(&url).await.expect("the store");
     sqlx::query("update clients set as_of = null")
