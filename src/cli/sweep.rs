@@ -14,7 +14,7 @@ use super::sweep_runs;
 use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{Operator, SweepMode, SweepOptions, SweepReport, SweepState};
+use crate::engine::{NextRun, Operator, SweepMode, SweepOptions, SweepReport, SweepState};
 use crate::store::RunStatus;
 use crate::telemetry;
 
@@ -328,10 +328,9 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 fn row(state: &SweepState) -> Vec<String> {
-    let next = if state.enabled {
-        output::moment(state.next)
-    } else {
-        "manual only".into()
+    let next = match state.next_run() {
+        NextRun::At(at) => output::moment(Some(at)),
+        NextRun::Waits(what) => what.into(),
     };
     let run = state.last_run.as_ref();
     let halts: Vec<String> = state

@@ -157,7 +157,7 @@ fn groups_card(view: &View, groups: &[DeadLetterGroup]) -> Markup {
                 thead { tr { th { "Reason" } th { "Source" } th { "Origin" } th.num { "Number" } th { "Last seen" } } }
                 tbody { @for group in groups {
                     tr data-row {
-                        th.wrap scope="row" data-label="Reason" { a href=(group_url(&group.key)) { (ui::coded(&group.key.reason)) } }
+                        th.wrap scope="row" data-label="Reason" { a href=(group_url(&group.key)) { (ui::coded(&group.common)) } }
                         td data-label="Source" { (source(group.key.source.as_deref())) }
                         td data-label="Origin" { span.id { (ui::breakable(&group.key.origin)) } }
                         td.num data-label="Number" { (number(group.count)) }
@@ -181,7 +181,7 @@ fn source(source: Option<&str>) -> Markup {
 
 fn group_card(view: &View, group: &DeadLetterGroup) -> Markup {
     ui::card(
-        &group.key.reason,
+        &group.common,
         &html! {
             dl {
                 dt { "Source" } dd { (source(group.key.source.as_deref())) }

@@ -14,7 +14,9 @@ use super::live;
 use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{self, ExpiryCounts, MinuteCounts, RefusalCounts, SweepState, WorkerStatus, tone_of};
+use crate::engine::{
+    self, ExpiryCounts, MinuteCounts, NextRun, RefusalCounts, SweepState, WorkerStatus, tone_of,
+};
 
 /// The first rows of a list that a card shows.
 const FIRST: usize = 6;
@@ -235,7 +237,7 @@ fn sweeps_card(summary: &Summary) -> Markup {
                             td data-label="State" { (sweep_chip(state)) }
                             td data-label="Last run" { (ui::optional_moment(state.last_run.as_ref().map(|run| run.started_at))) }
                             td.num data-label="Changed" { (state.last_run.as_ref().map_or("–".into(), |run| number(run.counts.changed))) }
-                            td data-label="Next" { @match state.next_run() { Some(at) => { (ui::moment(at)) }, None => { span.muted { "by hand only" } } } }
+                            td data-label="Next" { @match state.next_run() { NextRun::At(at) => { (ui::moment(at)) }, NextRun::Waits(what) => { span.muted { (what) } } } }
                         }
                     } }
                 }
@@ -246,7 +248,7 @@ fn sweeps_card(summary: &Summary) -> Markup {
 
 /// Whether a sweep runs, in a chip.
 pub fn sweep_chip(state: &SweepState) -> Markup {
-    match (state.halts.first(), &state.last_run) {
+    match (state.halt(), &state.last_run) {
         (Some(halt), _) => chip(halt.kind.as_str()),
         (None, Some(run)) => chip(run.status.as_str()),
         (None, None) => chip_of(Tone::Neutral, "has not run"),
@@ -364,7 +366,7 @@ fn dead_letters_card(summary: &Summary) -> Markup {
                     thead { tr { th { "Reason" } th.num { "Number" } } }
                     tbody { @for group in groups.groups.iter().take(FIRST) {
                         tr data-row {
-                            td.wrap { a href=(super::dead_letters::group_url(&group.key)) { (ui::coded(&group.key.reason)) } " " span.muted { (group.key.source_name()) ", " (group.key.origin) } }
+                            td.wrap { a href=(super::dead_letters::group_url(&group.key)) { (ui::coded(&group.common)) } " " span.muted { (group.key.source_name()) ", " (group.key.origin) } }
                             td.num { (number(group.count)) }
                         }
                     } }

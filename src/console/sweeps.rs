@@ -9,9 +9,9 @@ use super::overview::sweep_chip;
 use super::ui::{self, Tone, chip, counted, number, title};
 use super::view::View;
 use crate::domain::Sweep;
-use crate::engine::{JournalLine, SweepState};
+use crate::engine::{JournalLine, NextRun, SweepState};
 use crate::http::{ApiError, RawPath, number_in_path, place, read_place};
-use crate::store::{AuditRecord, Halt, HaltKind, SweepRun};
+use crate::store::{AuditRecord, Halt, HaltKind, RunStatus, SweepRun};
 
 const RUNS: u32 = 30;
 const CHANGES: u32 = 100;
@@ -25,6 +25,22 @@ pub fn purpose(sweep: Sweep) -> &'static str {
         Sweep::TerminatedCleanup => "Removes the reports and margin rules of terminated clients.",
         Sweep::StalledInvitations => "Reports invitations that nobody has answered.",
         Sweep::RequestLapse => "Closes requests for access that nobody has answered.",
+    }
+}
+
+/// What the status of the last run means, where its word does not say it.
+fn meaning(status: RunStatus) -> Option<&'static str> {
+    match status {
+        RunStatus::Running | RunStatus::Done | RunStatus::Failed => None,
+        RunStatus::HeldBack => Some(
+            "It left timers that were due, because events that happened before them may still arrive. The next run looks again.",
+        ),
+        RunStatus::Tripped => Some(
+            "More clients were due than the breaker allows at once. The breaker no longer stops the sweep: the next run tries again.",
+        ),
+        RunStatus::Stopped => {
+            Some("A stop or a pause ended it before it was complete. The next run continues.")
+        }
     }
 }
 
@@ -93,24 +109,15 @@ fn paused_by(state: &SweepState, halt: &Halt, pauses: &[AuditRecord]) -> Option<
     pauses.iter().find(is_of).map(|record| record.entry.who.clone())
 }
 
-/// When it runs next by itself.
-fn next_run(view: &View, state: &SweepState) -> Markup {
-    let is_tripped = state.halts.iter().any(|halt| halt.kind == HaltKind::Tripped);
-    html! {
-        @match state.next_run() {
-            None => { "only by hand" },
-            Some(_) if is_tripped => { "after somebody confirms it" },
-            Some(_) if !state.halts.is_empty() => { "after somebody resumes it" },
-            Some(at) => { (ui::moment_and_distance(view.now, at)) },
-        }
-    }
-}
-
 fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
     html! {
         section.card id=(state.sweep) {
             header { h2 { (title(state.sweep.as_str())) } (sweep_chip(state)) }
             p.muted { (purpose(state.sweep)) }
+            @if state.halts.is_empty() && state.held_back.is_none()
+                && let Some(meaning) = state.last_run.as_ref().and_then(|run| meaning(run.status)) {
+                p { b { "Last run: " } (meaning) }
+            }
             @for halt in &state.halts {
                 (ui::note(if halt.kind == HaltKind::Tripped { Tone::Bad } else { Tone::Attention }, &html! {
                     p { b { @if halt.kind == HaltKind::Tripped { "The breaker stopped it" } @else { "Paused" } } " " (ui::moment_and_ago(view.now, halt.at))
@@ -121,7 +128,10 @@ fn card(view: &View, state: &SweepState, pauses: &[AuditRecord]) -> Markup {
             @if let Some(held_back) = &state.held_back { (ui::note(Tone::Attention, &html! { p { b { "Held back: " } (ui::prose(&held_back.to_string())) } })) }
             dl {
                 dt { "Cron (UTC)" } dd { code { (state.cron) } }
-                dt { "Next" } dd { (next_run(view, state)) }
+                dt { "Next" } dd { @match state.next_run() {
+                    NextRun::At(at) => { (ui::moment_and_distance(view.now, at)) },
+                    NextRun::Waits(what) => { (what) },
+                } }
                 dt { "Last run" } dd { @match &state.last_run {
                     Some(run) => { a href={ "/sweeps/runs/" (run.id) } { (ui::moment_and_ago(view.now, run.started_at)) } ", changed " (counted(run.counts.changed, "client")) },
                     None => { "none yet" },

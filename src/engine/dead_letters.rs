@@ -34,6 +34,8 @@ pub struct DeadLetterGroupKey {
 pub struct DeadLetterGroup {
     #[serde(flatten)]
     pub key: DeadLetterGroupKey,
+    /// The reason, with `…` only for what differs between these messages.
+    pub common: String,
     pub count: u64,
     /// The first of them, in the order of their ids, at most five.
     pub first: Vec<i64>,
@@ -50,34 +52,100 @@ pub struct DeadLetterGroups {
     pub complete: bool,
 }
 
+/// A part of a reason: words, or a value in quotes or of digits, which may differ between messages of one kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part<'a> {
+    Words(&'a str),
+    Value(&'a str),
+}
+
+fn parts(reason: &str) -> Vec<Part<'_>> {
+    const QUOTES: [char; 2] = ['"', '`'];
+    let is_in_number = |char: char| char.is_ascii_digit() || matches!(char, '.' | ':' | '-' | 'T' | 'Z');
+    let mut parts = Vec::new();
+    let mut rest = reason;
+    while let Some(begin) = rest.find(|char: char| char.is_ascii_digit() || QUOTES.contains(&char)) {
+        let quote = rest[begin..].chars().next().filter(|char| QUOTES.contains(char));
+        let (words, from_value) = rest.split_at(begin + usize::from(quote.is_some()));
+        let length = if let Some(quote) = quote {
+            from_value.find(quote).unwrap_or(from_value.len())
+        } else {
+            let end = from_value
+                .find(|char| !is_in_number(char))
+                .unwrap_or(from_value.len());
+            // A number or a time ends before the punctuation of the sentence.
+            from_value[..end].trim_end_matches(['.', ':', '-']).len()
+        };
+        let (value, after) = from_value.split_at(length);
+        let (closing, after) = after.split_at(quote.map_or(0, |_| after.len().min(1)));
+        parts.extend([Part::Words(words), Part::Value(value), Part::Words(closing)]);
+        rest = after;
+    }
+    parts.push(Part::Words(rest));
+    parts
+}
+
 /// What a reason says, without what differs between messages.
 fn reason_kind(reason: &str) -> String {
-    let mut kind = String::new();
-    let mut chars = reason.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '"' | '`' => {
-                kind.push(char);
-                kind.push('…');
-                if chars.any(|next| next == char) {
-                    kind.push(char);
-                }
-            }
-            '0'..='9' => {
-                let mut rest = String::new();
-                let is_part =
-                    |next: &char| next.is_ascii_digit() || matches!(next, '.' | ':' | '-' | 'T' | 'Z');
-                while let Some(next) = chars.next_if(is_part) {
-                    rest.push(next);
-                }
-                kind.push('…');
-                // A number or a time ends before the punctuation of the sentence.
-                kind.push_str(&rest[rest.trim_end_matches(['.', ':', '-']).len()..]);
-            }
-            _ => kind.push(char),
+    let texts = parts(reason).into_iter().map(|part| match part {
+        Part::Words(words) => words,
+        Part::Value(_) => "…",
+    });
+    texts.collect()
+}
+
+/// What the reasons of a group have in common.
+struct Common {
+    /// One of them.
+    reason: String,
+    /// Whether the reasons differ in its parts, in order.
+    differs: Vec<bool>,
+}
+
+impl Common {
+    fn of(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            differs: vec![false; parts(reason).len()],
         }
     }
-    kind
+
+    fn add(&mut self, reason: &str) {
+        if self.reason == reason {
+            return;
+        }
+        let (own, other) = (parts(&self.reason), parts(reason));
+        let is_words = |part: &Part<'_>| matches!(part, Part::Words(_));
+        // A reason may itself have a `…`: then reasons of one kind may have other parts.
+        let is_alike = own.len() == other.len()
+            && own
+                .iter()
+                .zip(&other)
+                .all(|(own, other)| !is_words(own) || own == other);
+        for (place, differs) in self.differs.iter_mut().enumerate() {
+            *differs |= !is_alike || own[place] != other[place];
+        }
+    }
+
+    fn text(&self) -> String {
+        let parts = parts(&self.reason).into_iter().zip(&self.differs);
+        let texts = parts.map(|(part, differs)| match part {
+            Part::Value(_) if *differs => "…",
+            Part::Words(text) | Part::Value(text) => text,
+        });
+        texts.collect()
+    }
+}
+
+/// What the reasons of dead letters of one group have in common, with `…` for what differs. Empty if there are none.
+#[must_use]
+pub fn common_reason(dead_letters: &[DeadLetterSummary]) -> String {
+    let mut reasons = dead_letters.iter().map(|dead_letter| dead_letter.reason.as_str());
+    let Some(mut common) = reasons.next().map(Common::of) else {
+        return String::new();
+    };
+    reasons.for_each(|reason| common.add(reason));
+    common.text()
 }
 
 /// The origin of a group of dead letters: `amqp:tenure.events` for `amqp:tenure.events.0`, and `file:events.ndjson` for
@@ -125,16 +193,21 @@ impl Engine {
             complete: true,
             ..DeadLetterGroups::default()
         };
-        let mut groups: BTreeMap<DeadLetterGroupKey, DeadLetterGroup> = BTreeMap::new();
+        let mut groups: BTreeMap<DeadLetterGroupKey, (DeadLetterGroup, Common)> = BTreeMap::new();
         self.visit_open(|dead_letter| {
             let key = DeadLetterGroupKey::of_summary(&dead_letter);
-            let group = groups.entry(key.clone()).or_insert_with(|| DeadLetterGroup {
-                key,
-                count: 0,
-                first: Vec::new(),
-                first_seen: dead_letter.first_seen_at,
-                last_seen: dead_letter.last_seen_at,
+            let (group, common) = groups.entry(key.clone()).or_insert_with(|| {
+                let group = DeadLetterGroup {
+                    key,
+                    common: String::new(),
+                    count: 0,
+                    first: Vec::new(),
+                    first_seen: dead_letter.first_seen_at,
+                    last_seen: dead_letter.last_seen_at,
+                };
+                (group, Common::of(&dead_letter.reason))
             });
+            common.add(&dead_letter.reason);
             group.count += 1;
             if group.first.len() < 5 {
                 group.first.push(dead_letter.id);
@@ -146,7 +219,11 @@ impl Engine {
             found.complete
         })
         .await?;
-        found.groups = groups.into_values().collect();
+        let groups = groups.into_values().map(|(group, common)| DeadLetterGroup {
+            common: common.text(),
+            ..group
+        });
+        found.groups = groups.collect();
         found.groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         Ok(found)
     }
@@ -319,9 +396,20 @@ mod tests {
                 "line …, column …: expected \"…\"",
             ),
             ("open `quote", "open `…"),
+            ("later than 2026-03-05T09:00:00Z: 12", "later than …: …"),
+            ("ends with a quote \"", "ends with a quote \"…"),
+            ("", ""),
         ] {
             assert_eq!(reason_kind(reason), kind);
         }
+        let mut common = Common::of("the subject `a` has 1 of `x/y`");
+        assert_eq!(common.text(), "the subject `a` has 1 of `x/y`");
+        common.add("the subject `b` has 1 of `x/y`");
+        common.add("the subject `a` has 1 of `x/y`");
+        assert_eq!(common.text(), "the subject `…` has 1 of `x/y`");
+        let mut common = Common::of("a 5 b");
+        common.add("a … b");
+        assert_eq!(common.text(), "a … b");
         for (origin, kind) in [
             ("amqp:tenure.events.0", "amqp:tenure.events"),
             ("file:events.ndjson:17", "file:events.ndjson"),

@@ -78,6 +78,7 @@ pub use correct_ahead::AheadCorrection;
 pub use counters::declare_counters;
 pub use dead_letters::{
     DeadLetterDetails, DeadLetterGroup, DeadLetterGroupKey, DeadLetterGroups, DeadLetterView, NO_SOURCE,
+    common_reason,
 };
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
@@ -111,7 +112,7 @@ pub use statements::{
     StatementPages, StatementRequest,
 };
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
-pub use sweep_state::SweepState;
+pub use sweep_state::{NextRun, SweepState};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 pub use webhooks::{

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Engine, HeldBack};
 use crate::config::Schedule;
 use crate::domain::Sweep;
-use crate::store::{Halt, StoreError, SweepRun};
+use crate::store::{Halt, HaltKind, StoreError, SweepRun};
 
 /// A sweep: its schedule, its last runs, and what stops it.
 #[derive(Clone, Debug, Serialize)]
@@ -27,11 +27,33 @@ pub struct SweepState {
     pub held_back: Option<HeldBack>,
 }
 
+/// When a sweep runs next by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextRun {
+    At(DateTime<Utc>),
+    /// Not before an operator does something, in words that follow "next:".
+    Waits(&'static str),
+}
+
 impl SweepState {
-    /// When it runs next by itself.
+    /// What stops it: of several halts, the most urgent one.
     #[must_use]
-    pub fn next_run(&self) -> Option<DateTime<Utc>> {
-        self.next.filter(|_| self.enabled)
+    pub fn halt(&self) -> Option<&Halt> {
+        self.halts
+            .iter()
+            .max_by_key(|halt| halt.kind == HaltKind::Tripped)
+    }
+
+    /// When it runs next by itself. A sweep that is stopped does not, whatever its cron line says.
+    #[must_use]
+    pub fn next_run(&self) -> NextRun {
+        let next = self.next.filter(|_| self.enabled);
+        match (next, self.halt().map(|halt| halt.kind)) {
+            (None, _) => NextRun::Waits("only by hand"),
+            (Some(_), Some(HaltKind::Tripped)) => NextRun::Waits("when it is confirmed"),
+            (Some(_), Some(HaltKind::Paused)) => NextRun::Waits("after it is resumed"),
+            (Some(at), None) => NextRun::At(at),
+        }
     }
 }
 
@@ -69,5 +91,40 @@ impl Engine {
             });
         }
         Ok(states)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_is_stopped_names_what_it_waits_for() {
+        let at = DateTime::UNIX_EPOCH;
+        let halt = |kind| Halt {
+            sweep: Sweep::AccessExpiry,
+            kind,
+            at,
+            why: "the books are closed".into(),
+        };
+        let mut state = SweepState {
+            sweep: Sweep::AccessExpiry,
+            cron: "0 0 3 * * *".into(),
+            enabled: true,
+            halts: Vec::new(),
+            last_run: None,
+            last_done: None,
+            next: Some(at),
+            held_back: None,
+        };
+        assert_eq!(state.next_run(), NextRun::At(at));
+        state.halts = vec![halt(HaltKind::Paused)];
+        assert_eq!(state.next_run(), NextRun::Waits("after it is resumed"));
+        // Both, in the order of the store.
+        state.halts.push(halt(HaltKind::Tripped));
+        assert_eq!(state.next_run(), NextRun::Waits("when it is confirmed"));
+        assert_eq!(state.halt().map(|halt| halt.kind), Some(HaltKind::Tripped));
+        state.enabled = false;
+        assert_eq!(state.next_run(), NextRun::Waits("only by hand"));
     }
 }

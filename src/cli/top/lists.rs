@@ -9,7 +9,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::figures::Figures;
 use super::screen::{Palette, muted};
-use crate::engine::{Overview, RefusalCounts, SourceStatus, SweepState};
+use crate::engine::{NextRun, Overview, RefusalCounts, SourceStatus, SweepState};
 use crate::escape::visible;
 use crate::phrases::{ago, distance, duration, number, title, words};
 use crate::store::LaneProgress;
@@ -167,7 +167,7 @@ pub(super) fn sweeps(palette: Palette, overview: &Overview) -> List {
 }
 
 fn sweep(palette: Palette, now: DateTime<Utc>, state: &SweepState) -> Vec<Cell> {
-    let status = match (state.halts.first(), &state.last_run) {
+    let status = match (state.halt(), &state.last_run) {
         (Some(halt), _) => halt.kind.as_str(),
         (None, Some(run)) => run.status.as_str(),
         (None, None) => "has not run",
@@ -184,11 +184,10 @@ fn sweep(palette: Palette, now: DateTime<Utc>, state: &SweepState) -> Vec<Cell> 
         (words(status), style),
         plain(run.map_or_else(|| "-".to_owned(), |run| ago(now, run.started_at))),
         plain(run.map_or_else(|| "-".to_owned(), |run| number(run.counts.changed))),
-        plain(
-            state
-                .next_run()
-                .map_or_else(|| "by hand only".to_owned(), |at| distance(now, at)),
-        ),
+        plain(match state.next_run() {
+            NextRun::At(at) => distance(now, at),
+            NextRun::Waits(what) => what.to_owned(),
+        }),
     ]
 }
 
@@ -207,7 +206,7 @@ pub(super) fn dead_letters(palette: Palette, overview: &Overview) -> List {
         .map(|group| {
             let reason = format!(
                 "{} ({}, {})",
-                group.key.reason,
+                group.common,
                 group.key.source_name(),
                 group.key.origin
             );

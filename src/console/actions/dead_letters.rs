@@ -12,7 +12,9 @@ use crate::console::error::PageError;
 use crate::console::layout::Section;
 use crate::console::ui::{self, counted, number};
 use crate::console::view::View;
-use crate::engine::{Authority, DeadLetterGroup, DeadLetterGroupKey, Discard, NO_SOURCE, Redrive};
+use crate::engine::{
+    Authority, DeadLetterGroup, DeadLetterGroupKey, Discard, NO_SOURCE, Redrive, common_reason,
+};
 use crate::http::{ApiError, RawPath, in_path};
 use crate::store::{DeadLetterRecord, DeadLetterStatus};
 
@@ -227,7 +229,7 @@ async fn ask_group(view: View, verb: GroupVerb) -> Result<Response, PageError> {
         Question {
             title: format!("{word} {}", counted(count, "dead letter")),
             section: Section::DeadLetters,
-            what: html! { (word) " " b { (counted(count, "dead letter")) } @if let Some(source) = &key.source { " of " code { (source) } } @else { " with " (NO_SOURCE) } ", from " code { (key.origin) } ", reason " b { (key.reason) } @if dead_letters.len() == AT_ONCE { ". The first " (number(AT_ONCE)) " at once; repeat it for the others" } "." },
+            what: html! { (word) " " b { (counted(count, "dead letter")) } @if let Some(source) = &key.source { " of " code { (source) } } @else { " with " (NO_SOURCE) } ", from " code { (key.origin) } ", reason " b { (ui::coded(&common_reason(&dead_letters))) } @if dead_letters.len() == AT_ONCE { ". The first " (number(AT_ONCE)) " at once; repeat it for the others" } "." },
             names: names.collect(),
             count,
             action: format!("/dead-letter-groups/{}", word.to_lowercase()),
@@ -238,6 +240,7 @@ async fn ask_group(view: View, verb: GroupVerb) -> Result<Response, PageError> {
                 ("count", count.to_string()),
             ],
             button,
+            is_dangerous: matches!(verb, GroupVerb::Discard),
             back: "/dead-letters",
         },
     ))

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tenure::config::{Schedule, Settings};
 use tenure::domain::Sweep;
-use tenure::engine::{SweepMode, SweepOptions};
+use tenure::engine::{NextRun, SweepMode, SweepOptions};
 use tenure::store::RefusalFilter;
 
 use super::browser::Browser;
@@ -73,7 +73,10 @@ async fn the_overview_has_the_last_and_the_next_run_of_each_sweep() {
         let expected = [
             run.map_or("–".into(), |run| minute(run.started_at)),
             run.map_or("–".into(), |run| run.counts.changed.to_string()),
-            next.map_or("by hand only".into(), minute),
+            match next {
+                NextRun::At(at) => minute(at),
+                NextRun::Waits(what) => what.into(),
+            },
         ];
         let shown = ["Last run", "Changed", "Next"].map(|label| cell(row, label));
         assert_eq!(shown, expected, "{}", state.sweep);
@@ -85,6 +88,7 @@ async fn the_overview_has_the_last_and_the_next_run_of_each_sweep() {
         assert_eq!(cell(row, "State"), word, "{}", state.sweep);
     }
     assert_eq!(cell(row(card, "#access-expiry\""), "Changed"), "2");
+    assert_eq!(cell(row(card, "#request-lapse\""), "Next"), "after it is resumed");
 }
 
 #[tokio::test]
