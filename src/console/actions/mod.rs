@@ -74,6 +74,8 @@ struct Question<'a> {
     /// Fields that the form repeats.
     hidden: Vec<(&'a str, String)>,
     button: &'a str,
+    /// Whether the button looks dangerous: what it does cannot be undone, or changes clients at once.
+    is_dangerous: bool,
     back: &'a str,
 }
 
@@ -87,6 +89,7 @@ fn ask(view: &View, question: Question<'_>) -> Response {
         action,
         hidden,
         button,
+        is_dangerous,
         back,
     } = question;
     let more = count.saturating_sub(names.len() as u64);
@@ -101,7 +104,7 @@ fn ask(view: &View, question: Question<'_>) -> Response {
                 @for (name, value) in &hidden { input type="hidden" name=(name) value=(value); }
                 (reason_field())
                 div.buttons {
-                    button.primary type="submit" { (button) }
+                    button class=(if is_dangerous { "danger" } else { "primary" }) type="submit" { (button) }
                     a.button href=(back) { "Cancel" }
                 }
             }

@@ -71,6 +71,7 @@ pub async fn ask_adopt(mut view: View) -> Result<Response, PageError> {
             action: "/policy/adopt".into(),
             hidden: changes.iter().map(|change| ("set", change.clone())).collect(),
             button: "Apply the policy",
+            is_dangerous: true,
             back: "/what-if",
         },
     ))

@@ -10,7 +10,7 @@ use crate::console::ui::{self, Tone, counted, sentence};
 use crate::console::view::View;
 use crate::domain::Month;
 use crate::domain::statement::Closer;
-use crate::engine::{CloseRequest, Engine};
+use crate::engine::{CloseRequest, Engine, StatementError};
 use crate::http::{ApiError, RawPath, month};
 use crate::store::{ClosingStatus, StoreError};
 
@@ -21,7 +21,7 @@ const CLOSED_AT_A_TIME: u64 = 2_000;
 
 /// The button that closes a month.
 pub fn close_form(view: &View, month: Month) -> Markup {
-    html! { @if view.may_operate() { p.chips { a.button.primary href={ "/statements/" (month) "/close" } { "Close this month" } } } }
+    html! { @if view.may_operate() { p.chips { a.button.danger href={ "/statements/" (month) "/close" } { "Close this month" } } } }
 }
 
 /// What a closing is about.
@@ -68,15 +68,22 @@ fn at_least(count: usize, noun: &str) -> String {
     }
 }
 
-/// Asks back before a month is closed.
+/// Asks back before a month is closed, and first whether it may be closed at all.
 pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, PageError> {
     let month = month(path)?;
+    let is_confirmed = view.value("confirm") == Some("true");
+    let request = request(&view, month, is_confirmed)?;
+    let allowed = view
+        .run(move |engine| async move { Ok(engine.may_close(&request).await) })
+        .await?;
+    if let Err(error) = allowed {
+        return not_closed(&view, month, error);
+    }
     let extent = view
         .run(|engine| async move { Extent::of(&engine).await })
         .await?;
     let name = ui::month_name(month.start().date_naive());
     let back = format!("/statements/{month}");
-    let is_confirmed = view.value("confirm").is_some();
     Ok(ask(
         &view,
         Question {
@@ -96,6 +103,7 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
                 Vec::new()
             },
             button: "Close the month",
+            is_dangerous: true,
             back: &back,
         },
     ))
@@ -105,17 +113,7 @@ pub async fn ask_close(path: RawPath<String>, view: View) -> Result<Response, Pa
 pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result<Response, PageError> {
     let month = month(path)?;
     let authority = authority(&view, &form)?;
-    let by: Closer = view
-        .principal
-        .name
-        .parse()
-        .map_err(|error| ApiError::parameter("by", error))?;
-    let request = CloseRequest {
-        month,
-        by,
-        confirmed: field(&form, "confirm") == "true",
-        most: Some(CLOSED_AT_A_TIME),
-    };
+    let request = request(&view, month, field(&form, "confirm") == "true")?;
     let closing =
         view.run(move |engine| async move {
             Ok(engine.operator(&authority).close_month(&request, |_, _| {}).await)
@@ -123,13 +121,7 @@ pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result
         .await?;
     let closing = match closing {
         Ok(closing) => closing,
-        Err(
-            error @ (crate::engine::StatementError::EventsMayArrive { .. }
-            | crate::engine::StatementError::BeforeFirstEvent { .. }),
-        ) => {
-            return Ok(needs_confirmation(&view, month, &error.to_string()));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return not_closed(&view, month, error),
     };
     let what = match closing.status {
         ClosingStatus::Closed => "closed",
@@ -143,17 +135,37 @@ pub async fn do_close(path: RawPath<String>, view: View, form: Fields) -> Result
     ))
 }
 
-fn needs_confirmation(view: &View, month: Month, why: &str) -> Response {
+fn request(view: &View, month: Month, confirmed: bool) -> Result<CloseRequest, ApiError> {
+    let by: Closer = view
+        .principal
+        .name
+        .parse()
+        .map_err(|error| ApiError::parameter("by", error))?;
+    Ok(CloseRequest {
+        month,
+        by,
+        confirmed,
+        most: Some(CLOSED_AT_A_TIME),
+    })
+}
+
+/// Why the month is not closed. Some of the reasons leave the decision to the operator; the others are errors.
+fn not_closed(view: &View, month: Month, error: StatementError) -> Result<Response, PageError> {
+    if !matches!(
+        error,
+        StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. }
+    ) {
+        return Err(error.into());
+    }
+    let why = error.to_string();
     let content = html! {
-        (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (ui::prose(&sentence(why))) } }))
+        (ui::note(Tone::Attention, &html! { p { b { "The month is not closed. " } (ui::prose(&sentence(&why))) } }))
         p.chips { a.button href={ "/statements/" (month) "/close?confirm=true" } { "Close it anyway" } a.button href={ "/statements/" (month) } { "Back" } }
     };
-    view.page(
-        Frame {
-            title: "Close a month",
-            section: Section::Statements,
-            ..Frame::default()
-        },
-        &content,
-    )
+    let frame = Frame {
+        title: "Close a month",
+        section: Section::Statements,
+        ..Frame::default()
+    };
+    Ok(view.page(frame, &content))
 }

@@ -119,6 +119,7 @@ fn sweep_question<'a>(
         action: format!("/sweeps/{sweep}/{verb}"),
         hidden: Vec::new(),
         button,
+        is_dangerous: matches!(verb, "run" | "confirm"),
         back: "/sweeps",
     }
 }

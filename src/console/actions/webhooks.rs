@@ -71,6 +71,7 @@ fn ask_webhook(path: RawPath<String>, view: &View, verb: Verb) -> Result<Respons
         action: format!("/webhooks/{name}/{}", word.to_lowercase()),
         hidden: Vec::new(),
         button: word,
+        is_dangerous: false,
         back: "/webhooks",
     };
     Ok(ask(view, question))

@@ -38,6 +38,7 @@ pub async fn ask_worker(path: RawPath<String>, view: View) -> Result<Response, P
         action: action(&name),
         hidden: Vec::new(),
         button: "Remove",
+        is_dangerous: false,
         back: LIST,
     };
     Ok(ask(&view, question))

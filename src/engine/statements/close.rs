@@ -56,8 +56,7 @@ impl Engine {
         entry: Option<&AuditEntry>,
         mut progress: impl FnMut(u64, &ClientKey) + Send,
     ) -> Result<Closing, StatementError> {
-        let closings = Closings(self.store.closings().await?);
-        self.must_allow(request, &closings).await?;
+        self.may_close(request).await?;
         let mut claim = ClosingClaim {
             month: request.month,
             by: request.by.as_str().to_owned(),
@@ -78,8 +77,12 @@ impl Engine {
         closing.ok_or_else(|| gone(request.month).into())
     }
 
-    /// Checks what does not depend on other processes.
-    async fn must_allow(&self, request: &CloseRequest, closings: &Closings) -> Result<(), StatementError> {
+    /// Checks what [`Engine::close_month`] checks before it changes anything: all that does not depend on other processes.
+    ///
+    /// # Errors
+    /// Those of [`Engine::close_month`].
+    pub async fn may_close(&self, request: &CloseRequest) -> Result<(), StatementError> {
+        let closings = Closings(self.store.closings().await?);
         let month = request.month;
         let now = self.now();
         if let Some(closing) = closings.of(month)

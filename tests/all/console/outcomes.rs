@@ -208,8 +208,17 @@ async fn a_month_is_closed_after_a_warning() {
     let other = Site::start(noon(), &[]).await;
     other.linked("bakery").await;
     browser.open(&other.url("/statements/2026-01/close")).await;
+    browser.expect("main", "The month is not closed").await;
+    browser.click_text("a", "Close it anyway").await;
+    // Nor is it closed by a form that does not confirm it.
+    browser
+        .evaluate("document.querySelector('.confirm [name=confirm]').value = 'false'")
+        .await;
     confirm(&browser, "Close the month").await;
-    browser.expect("main", "Close it anyway").await;
+    browser.expect("main", "The month is not closed").await;
+    browser.click_text("a", "Close it anyway").await;
+    confirm(&browser, "Close the month").await;
+    browser.expect("main", "Closed by local").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -222,7 +222,7 @@ async fn a_page_after_the_last_row_leads_to_the_first() {
 async fn a_closing_asks_with_the_number_of_its_clients_and_partners() {
     let site = Site::start(noon(), &[]).await;
     partners(&site, 7).await;
-    let asked = page(&site, "/statements/2026-02/close").await;
+    let asked = page(&site, "/statements/2026-02/close?confirm=true").await;
     assert!(asked.contains("7 clients of 7 partners"), "{asked}");
     assert!(
         asked.contains("a client without a day has no statement"),
