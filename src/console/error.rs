@@ -6,7 +6,7 @@ use maud::html;
 
 use super::layout::{self, Frame, Offered, Section};
 use super::ui::{Tone, note, prose, sentence};
-use crate::http::{ApiError, Principal, SIGN_IN};
+use crate::http::{ApiError, ErrorCode, Principal, SIGN_IN, Said};
 
 /// What a page says instead of the message for programs, which send a token with each request.
 const SIGNED_OUT: &str =
@@ -28,14 +28,29 @@ impl IntoResponse for PageError {
     }
 }
 
+/// What a page says: the message, unless that tells a program what to do.
+fn for_people(said: &Said) -> &str {
+    match said.code {
+        ErrorCode::Unauthorized => SIGNED_OUT,
+        ErrorCode::NoSuchPath => {
+            "there is no page at this address; check it for a typing mistake, or go on from here"
+        }
+        ErrorCode::NoSuchMethod => {
+            "this address does not work by itself; use the button or the link on its page"
+        }
+        _ => &said.message,
+    }
+}
+
 /// An error as a page, which offers the reader the pages that they may see. `reader`: None if nobody has signed in.
-pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Response {
+pub fn page(status: StatusCode, said: &Said, reader: Option<&Principal>) -> Response {
     let heading = match status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::UNAUTHORIZED => "Not signed in",
         StatusCode::FORBIDDEN => "Not allowed",
         StatusCode::METHOD_NOT_ALLOWED => "Nothing to show here",
         StatusCode::BAD_REQUEST => "This request is not valid",
+        StatusCode::CONFLICT => "Not possible now",
         StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
         _ => "Something went wrong",
     };
@@ -50,9 +65,8 @@ pub fn page(status: StatusCode, message: &str, reader: Option<&Principal>) -> Re
     };
     let clients = frame.offered.clients_url();
     let is_signed_out = status == StatusCode::UNAUTHORIZED;
-    let message = if is_signed_out { SIGNED_OUT } else { message };
     let content = html! {
-        (note(Tone::Bad, &html! { p { (prose(&sentence(message))) } }))
+        (note(Tone::Bad, &html! { p { (prose(&sentence(for_people(said)))) } }))
         p {
             @if is_signed_out { a href=(SIGN_IN) { "Sign in" } }
             @if status.is_server_error() { a href="" { "Load the page again" } }

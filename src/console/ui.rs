@@ -99,22 +99,31 @@ pub fn breakable(id: &str) -> Markup {
 
 /// Text with the names between its backticks as code.
 pub fn coded(text: &str) -> Markup {
+    with_code(text, |part| html! { (part) })
+}
+
+/// Text with the names between its backticks as code, and the other parts as `show` renders them.
+fn with_code(text: &str, show: impl Fn(&str) -> Markup) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
     html! {
-        @if parts.len().is_multiple_of(2) { (text) } @else {
+        @if parts.len().is_multiple_of(2) { (show(text)) } @else {
             @for (place, part) in parts.iter().enumerate() {
-                @if place.is_multiple_of(2) { (part) } @else { code { (part) } }
+                @if place.is_multiple_of(2) { (show(part)) } @else { code { (part) } }
             }
         }
     }
 }
 
-/// Text for people with its moments as a page shows them. Such text also goes to logs and terminals, where a moment is RFC 3339.
-/// A text about that form has an example of it, which stays.
+/// Text for people with its names as code, and its moments as a page shows them. Such text also goes to logs and terminals, where a
+/// moment is RFC 3339. A text about that form has an example of it, which stays.
 pub fn prose(text: &str) -> Markup {
     if text.contains("RFC 3339") {
-        return html! { (text) };
+        return coded(text);
     }
+    with_code(text, with_moments)
+}
+
+fn with_moments(text: &str) -> Markup {
     html! {
         @for word in text.split_inclusive(' ') {
             @let bare = word.trim_matches(|char: char| " ,;:.()“”".contains(char));

@@ -340,9 +340,12 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// The message of an error, in the extensions of its response: pages show it to people.
+/// What an error says, in the extensions of its response: pages show it to people.
 #[derive(Clone, Debug)]
-pub(super) struct Said(pub String);
+pub struct Said {
+    pub code: ErrorCode,
+    pub message: String,
+}
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -350,7 +353,10 @@ impl IntoResponse for ApiError {
         if let Self::Internal(error) = &self {
             tracing::error!(%error, "request failed");
         }
-        let said = Said(self.to_string());
+        let said = Said {
+            code,
+            message: self.to_string(),
+        };
         let body = Json(self.body());
         let extra: Option<(HeaderName, &str)> = match status {
             StatusCode::UNSUPPORTED_MEDIA_TYPE if code == ErrorCode::UnsupportedContentEncoding => {

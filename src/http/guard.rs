@@ -18,7 +18,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::principal::Principal;
-use super::{Api, ApiError};
+use super::{Api, ApiError, Said};
 use crate::config::{Partners, Scope};
 
 /// The most partners that an error names.
@@ -222,8 +222,8 @@ pub struct Pages {
     errors: Option<ErrorPage>,
 }
 
-/// Renders an error, with the message, as a page for whoever sent the request, if that is known.
-pub type ErrorPage = fn(StatusCode, &str, Option<&Principal>) -> Response;
+/// Renders an error as a page for whoever sent the request, if that is known.
+pub type ErrorPage = fn(StatusCode, &Said, Option<&Principal>) -> Response;
 
 impl Pages {
     /// Adds a page, or an action that its forms send. The handler may take the [`Principal`].

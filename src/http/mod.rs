@@ -63,7 +63,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use audit::audit_action;
 pub(crate) use clients::services;
-pub use error::ApiError;
+pub use error::{ApiError, ErrorCode, Said};
 pub use guard::{Needs, Pages, Reach};
 pub(crate) use health::checks;
 pub use health::{Health, Probe};
@@ -165,7 +165,7 @@ async fn error_pages(State(api): State<Arc<Api>>, request: Request, next: Next) 
     };
     let headers = request.headers().clone();
     let mut response = next.run(request).await;
-    let Some(error::Said(message)) = response.extensions_mut().remove() else {
+    let Some(said) = response.extensions_mut().remove::<error::Said>() else {
         return response;
     };
     let reader = match response.extensions_mut().remove::<Principal>() {
@@ -173,7 +173,7 @@ async fn error_pages(State(api): State<Arc<Api>>, request: Request, next: Next) 
         None if response.status().is_client_error() => auth::principal(&api, &headers).await.ok(),
         reader => reader,
     };
-    let mut shown = page(response.status(), &message, reader.as_ref());
+    let mut shown = page(response.status(), &said, reader.as_ref());
     for (name, value) in response.headers() {
         if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
             shown.headers_mut().entry(name).or_insert_with(|| value.clone());

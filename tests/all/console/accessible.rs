@@ -128,6 +128,8 @@ async fn pages_of_errors_are_accessible_and_say_what_to_do() {
             assert_eq!(status(&browser).await, code, "{path}");
             assert_eq!(browser.text("h1").await, heading, "{path}");
             browser.expect("main", "Go to the overview").await;
+            // `/openapi.json` is for programs.
+            assert!(!browser.text("main").await.contains("openapi"), "{path}");
             problems.extend(look_at(&browser, &format!("error-{name}"), look).await);
         }
         // The session ends before the form is sent.

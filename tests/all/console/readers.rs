@@ -102,7 +102,7 @@ async fn a_reader_of_some_partners_is_offered_their_pages_only() {
         // So do the pages of errors.
         for (path, text) in [
             ("/clients/acme/nobody", "Unknown client"),
-            ("/nothing", "Unknown path"),
+            ("/nothing", "There is no page at this address"),
             ("/clients?link=blue", "link"),
             ("/clients/other/shop-other", "other partners"),
             ("/clients?partner=other", "other partners"),
