@@ -136,6 +136,8 @@
     const clock = (moment) => `${moment.toISOString().slice(11, 16)} UTC${isUtc(moment) ? "" : ` (${short(moment)})`}`;
     const stale = document.getElementById("stale");
     const issues = document.querySelector("[data-issues]");
+    // Without the stream, the verdict may be out of date.
+    const trust = (on) => issues?.classList.toggle("old", !on);
     let stopped, source, retry;
     const receive = (message) => {
       const sent = JSON.parse(message.data);
@@ -162,10 +164,12 @@
       source.onopen = () => {
         stopped = undefined;
         say(true, "live");
+        trust(true);
       };
       source.onerror = () => {
         stopped ??= clock(new Date());
         say(false, `not connected since ${stopped}`);
+        trust(false);
         // On a phone, there is no room for both.
         stale.hidden = true;
         // The browser connects again by itself, but not after an error of the server, which may be starting.

@@ -114,14 +114,14 @@ fn policy_card(
     html! {
         section.card.flush {
             header { h2 { (heading) } (state) (by) }
-            div.scroll tabindex="0" { table {
+            div.scroll tabindex="0" { table.rows {
                 thead { tr { th { "Setting" } th { "Value" } @if before.is_some() { th { "Before" } } } }
                 tbody { @for (key, value) in &settings {
                     @let differs = before.is_some() && was(key) != Some(value.as_str());
                     tr {
-                        th scope="row" { code { (key) } }
-                        td { @if differs { b { (value) } " " (chip_of(Tone::Attention, "changed")) } @else { (value) } }
-                        @if before.is_some() { td.muted { (was(key).unwrap_or("–")) } }
+                        th scope="row" data-label="Setting" { code { (key) } }
+                        td data-label="Value" { @if differs { b { (value) } " " (chip_of(Tone::Attention, "changed")) } @else { (value) } }
+                        @if before.is_some() { td.muted data-label="Before" { (was(key).unwrap_or("–")) } }
                     }
                 } }
             } }

@@ -122,8 +122,10 @@ async fn a_stream_that_was_refused_is_connected_when_there_is_room() {
     browser.open(&site.url("/")).await;
     browser.evaluate("window.same = true").await;
     disconnected(&browser).await;
+    browser.expect(".verdict.old", "All is well").await;
     drop(streams);
     connected(&browser).await;
+    browser.expect(".verdict:not(.old)", "All is well").await;
     site.linked("bakery").await;
     shows(&browser, "events", "3").await;
     is_the_same_page(&browser).await;
