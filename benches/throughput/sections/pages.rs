@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use serde_json::json;
 use tenure::clock::SystemClock;
-use tenure::domain::{Event, Policy};
-use tenure::engine::{Engine, Incoming};
+use tenure::domain::{Event, Policy, Sweep};
+use tenure::engine::{Authority, Engine, Incoming};
 use tenure::wire::{Decoder, Limits};
 
 use super::latency::in_millis;
@@ -25,6 +25,8 @@ const REFUSED: usize = 6_000;
 const INDEXED: usize = 10_000;
 /// Dead letters.
 const DEAD: usize = 300;
+/// How often operators paused and resumed a sweep: two entries of the audit log each, enough for PostgreSQL to use its indexes.
+const PAUSES: usize = 2_500;
 
 /// Every page that reads the store. `{client}` is a client, and `{id}` its id without the partner. `{past}` and `{ahead}` are
 /// moments, and `{last_month}` and `{month}` are months.
@@ -59,7 +61,10 @@ const PAGES: [(&str, &str); 31] = [
     ),
     ("statements", "/statements"),
     ("statement of an open month", "/statements/{month}"),
-    ("the question before closing", "/statements/{last_month}/close"),
+    (
+        "the question before closing",
+        "/statements/{last_month}/close?confirm=true",
+    ),
     ("sweeps", "/sweeps"),
     ("preview of a sweep", "/sweeps/access-expiry/run"),
     ("dead letters", "/dead-letters"),
@@ -88,6 +93,8 @@ pub fn measure(bench: &mut Bench<'_>) {
     environment
         .runtime
         .block_on(fill(&database, &recent, scale.growth_batch, clients));
+    let pauses = if clients >= INDEXED { PAUSES } else { 1 };
+    environment.runtime.block_on(operate(&database, pauses));
     database.sql("vacuum analyze");
 
     let scans = scans_of_tables(&database);
@@ -149,13 +156,15 @@ fn scans_of_tables(database: &Database<'_>) -> String {
     ))
 }
 
+async fn engine(database: &Database<'_>) -> Engine {
+    let clock = Arc::new(SystemClock);
+    let engine = Engine::join(store(database), clock, &Policy::default()).await;
+    engine.expect("an engine")
+}
+
 /// What happened in the last hour: events in order, refusals, and dead letters.
 async fn fill(database: &Database<'_>, recent: &[Event], batch: usize, clients: usize) {
-    let store = store(database);
-    let clock = Arc::new(SystemClock);
-    let engine = Engine::join(store.clone(), clock, &Policy::default())
-        .await
-        .expect("an engine");
+    let engine = engine(database).await;
     for batch in recent.chunks(batch) {
         let batch = batch.iter().cloned().map(Incoming::Event).collect();
         engine.ingest(batch).await.expect("ingested");
@@ -177,7 +186,19 @@ async fn fill(database: &Database<'_>, recent: &[Event], batch: usize, clients: 
         .collect();
     assert_eq!(lines.len(), REFUSED + DEAD);
     engine.ingest(lines).await.expect("ingested");
-    store.close().await;
+    engine.store().close().await;
+}
+
+/// What operators did.
+async fn operate(database: &Database<'_>, pauses: usize) {
+    let engine = engine(database).await;
+    let authority = Authority::of_settings().because("the books are closed");
+    let operator = engine.operator(&authority);
+    for _ in 0..pauses {
+        operator.pause_sweep(Sweep::AccessExpiry).await.expect("paused");
+        operator.resume_sweep(Sweep::AccessExpiry).await.expect("resumed");
+    }
+    engine.store().close().await;
 }
 
 /// How long each request took until its last byte, in milliseconds.
