@@ -17,9 +17,9 @@ const BARS: [(&str, bool); 7] = [
     ("publish", false),
 ];
 
-const WIDTH: f64 = 760.0;
-/// The left end of the bars, and the length of the longest.
-const LEFT: f64 = 280.0;
+const WIDTH: f64 = 800.0;
+/// The left end of the bars, with room for the longest name in a wide font, and the length of the longest.
+const LEFT: f64 = 320.0;
 const LONGEST: f64 = 360.0;
 const TOP: f64 = 64.0;
 const ROW: f64 = 34.0;
