@@ -5,7 +5,7 @@ WORKDIR /build
 # What .dockerignore lets through.
 COPY . .
 # The caches keep a second build from fetching and compiling every dependency again; they are no part of the image,
-# hence the copies. The debug information is three quarters of the binary, and goes to a file of its own.
+# hence the copies. The debug information goes to a file of its own.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --bin tenure \
