@@ -66,7 +66,7 @@ pub(super) async fn check(
 ) -> Result<Response, ApiError> {
     let principal = principal(&api, request.headers()).await?;
     let request = cross_site::check(&api, &principal, request).await?;
-    Ok(next.run(with(request, principal)).await)
+    Ok(next.run(with(&api, request, principal)).await)
 }
 
 /// Adds the principal to a request for a page. A browser without a session is sent to the sign-in.
@@ -83,19 +83,21 @@ pub(super) async fn check_page(
     principal.surface = AuditHow::Console;
     let request = cross_site::check(&api, &principal, request).await?;
     let reader = principal.clone();
-    let mut response = next.run(with(request, principal)).await.into_response();
+    let mut response = next.run(with(&api, request, principal)).await.into_response();
     // The page of an error offers what the reader may see.
     response.extensions_mut().insert(reader);
     Ok(response)
 }
 
-fn with(mut request: Request, mut principal: Principal) -> Request {
+/// Adds the principal, and what limits the rate of its actions.
+fn with(api: &Api, mut request: Request, mut principal: Principal) -> Request {
     let id = request.headers().get(super::server::REQUEST_ID);
     principal.request_id = id
         .and_then(|id| id.to_str().ok())
         .filter(|id| id.len() <= LONGEST_REQUEST_ID)
         .map(Into::into);
     request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(api.throttle.clone());
     request
 }
 

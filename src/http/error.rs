@@ -47,6 +47,10 @@ pub enum ApiError {
     OtherPartner { name: Arc<str> },
     #[error("the CSRF token is missing or wrong; load the page again, and send the form from there")]
     Csrf,
+    #[error(
+        "many sign-ins from this address have failed, so that it may act only once per second now; send the request again"
+    )]
+    TooManyActions,
     #[error("event {number} is rejected, and nothing was stored: {reason}")]
     EventOfOther {
         /// Its position in the request, from 1.
@@ -141,6 +145,7 @@ pub enum ErrorCode {
     Unauthorized,
     MissingScope,
     WrongCsrfToken,
+    TooManyActions,
     OtherPartner,
     UnknownClient,
     UnknownRun,
@@ -204,6 +209,15 @@ pub(super) enum BodyErrors {
     UnsupportedMediaType(ErrorBody),
 }
 
+/// The errors of an action of an operator.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the type only describes responses")]
+pub(super) enum ActionErrors {
+    /// Many sign-ins from this address have failed, and it acts more than once per second; retry
+    #[response(status = 429)]
+    TooManyActions(ErrorBody),
+}
+
 impl ApiError {
     pub(crate) fn parameter(name: &str, reason: impl Display) -> Self {
         Self::Parameter {
@@ -245,6 +259,7 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, ErrorCode::MissingScope),
             Self::Csrf => (StatusCode::FORBIDDEN, ErrorCode::WrongCsrfToken),
+            Self::TooManyActions => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyActions),
             Self::OtherPartner { .. } | Self::AllPartners { .. } | Self::EventOfOther { .. } => {
                 (StatusCode::FORBIDDEN, ErrorCode::OtherPartner)
             }
@@ -363,6 +378,7 @@ impl IntoResponse for ApiError {
                 Some((header::ACCEPT_ENCODING, "identity"))
             }
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, "1")),
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
             _ => None,
         };

@@ -13,11 +13,16 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::MethodRouter;
+use tokio::time::Instant;
+use utoipa::IntoResponses as _;
 use utoipa::openapi::SecurityRequirement;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
+use super::error::ActionErrors;
 use super::principal::Principal;
+use super::sessions::Peer;
+use super::throttle::Throttle;
 use super::{Api, ApiError, Said};
 use crate::config::{Partners, Scope};
 
@@ -58,6 +63,9 @@ impl Needs {
         let principal = request.extensions().get::<Principal>();
         let principal = principal.cloned().ok_or(ApiError::Unauthorized)?;
         principal.require(self.scope)?;
+        if self.scope == Scope::Operate && !request.method().is_safe() {
+            limit_rate(request)?;
+        }
         let Partners::Only(partners) = &principal.partners else {
             return Ok(());
         };
@@ -67,6 +75,17 @@ impl Needs {
             Reach::InPath => check_path(&principal, request).await,
             Reach::InQuery => check_query(&principal, partners, request),
         }
+    }
+}
+
+/// Limits how often an address acts whose sign-ins have failed.
+fn limit_rate(request: &Request) -> Result<(), ApiError> {
+    let throttle = request.extensions().get::<Arc<Throttle>>();
+    let throttle = throttle.ok_or_else(|| ApiError::Internal("a guarded route has no throttle".into()))?;
+    if throttle.admit(Peer::of(request.extensions()), Instant::now()) {
+        Ok(())
+    } else {
+        Err(ApiError::TooManyActions)
     }
 }
 
@@ -172,6 +191,9 @@ impl Routes {
         for (path, item) in &mut paths.paths {
             for (method, operation) in operations(item) {
                 operation.security = Some(security(scope));
+                if scope == Scope::Operate {
+                    operation.responses.responses.extend(ActionErrors::responses());
+                }
                 self.table.push((format!("{method} {path}"), needs));
             }
         }

@@ -210,7 +210,7 @@ pub(super) fn declare_pages(pages: &Pages) {
         declare_requests("GET", path, GET);
         // An action asks back before it acts.
         if needs.scope == Scope::Operate {
-            declare_requests("POST", path, POST);
+            declare_requests("POST", path, POST.into_iter().chain(["429"]));
         }
     }
     declare_requests("GET", SIGN_IN, GET);

@@ -116,7 +116,7 @@ pub struct Api {
     tokens: auth::Tokens,
     /// The CSRF token of pages without sessions.
     csrf: Arc<str>,
-    throttle: throttle::Throttle,
+    throttle: Arc<throttle::Throttle>,
     /// See [`HttpSettings::session`].
     session: TimeDelta,
     session_idle: TimeDelta,
@@ -193,7 +193,7 @@ impl Api {
             probes: RwLock::default(),
             tokens: auth::Tokens::of(&settings.tokens),
             csrf: sessions::process_secret(),
-            throttle: throttle::Throttle::new(Instant::now()),
+            throttle: Arc::new(throttle::Throttle::new(Instant::now())),
             session: settings.session,
             session_idle: settings.session_idle,
             pages: OnceLock::new(),

@@ -1,9 +1,9 @@
 //! The sessions of browsers. The cookie is a random number that is stored nowhere: the store has its digest.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -151,3 +151,11 @@ pub(super) fn session(
 /// The address of the other end of a connection, as an extension of each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub IpAddr);
+
+impl Peer {
+    /// That of a request.
+    pub(super) fn of(extensions: &Extensions) -> IpAddr {
+        let peer = extensions.get::<Self>();
+        peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Self(address)| *address)
+    }
+}

@@ -1,16 +1,16 @@
 //! Signing in to the console with a token, and signing out. The pages need no JavaScript.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Router};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -113,7 +113,7 @@ async fn show(
 
 async fn sign_in(
     State(api): State<Arc<Api>>,
-    peer: Option<Extension<Peer>>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -126,9 +126,7 @@ async fn sign_in(
     if api.tokens.is_empty() {
         return Ok(see_other(&next));
     }
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| {
-        address
-    });
+    let peer = Peer::of(&extensions);
     let wait = api.throttle.wait(peer, Instant::now());
     if !wait.is_zero() {
         return Ok(too_many(&next, wait));

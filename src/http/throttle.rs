@@ -1,5 +1,6 @@
 //! Slows down whoever guesses tokens: after a few failed sign-ins, further ones are refused for a while, for each address and for
-//! all together.
+//! all together. What an operator does from such an address is limited in rate, even after a sign-in: whoever guessed a token
+//! cannot do much before somebody notices.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,6 +23,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Failed sign-ins that the audit log records: so many at once, and then one in each interval.
 const RECORDED: u32 = 10;
 const RECORDED_EVERY: Duration = Duration::from_mins(1);
+
+/// Actions of an address whose sign-ins have failed: so many at once, and then one in each interval. Nobody who clicks notices.
+const ACTIONS: u32 = 10;
+const ACTIONS_EVERY: Duration = Duration::from_secs(1);
 
 /// The failed sign-ins of this process.
 pub(super) struct Throttle(Mutex<State>);
@@ -56,10 +61,12 @@ impl From<IpAddr> for Prefix {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Failures {
+    /// Those since the last sign-in.
     count: u32,
     last: Instant,
+    /// None: too few have failed to limit the actions of the address.
+    actions: Option<Allowance>,
 }
 
 impl Failures {
@@ -145,22 +152,38 @@ impl Throttle {
                     state.addresses.remove(&oldest);
                 }
             }
-            let failures = state
-                .addresses
-                .entry(prefix)
-                .or_insert(Failures { count: 0, last: now });
+            let failures = state.addresses.entry(prefix).or_insert(Failures {
+                count: 0,
+                last: now,
+                actions: None,
+            });
             failures.count = failures.count.saturating_add(1);
             failures.last = now;
+            if failures.count >= FREE && failures.actions.is_none() {
+                failures.actions = Some(Allowance::new(ACTIONS, ACTIONS_EVERY, now));
+            }
             state.of_all.take(now);
             state.recorded.take(now)
         })
     }
 
-    /// Forgets the failures of an address, which has signed in.
+    /// Lets an address that has signed in sign in again at once. Its actions stay limited.
     pub(super) fn succeed(&self, address: IpAddr) {
         self.with(|state| {
-            state.addresses.remove(&address.into());
+            if let Some(failures) = state.addresses.get_mut(&address.into()) {
+                failures.count = 0;
+            }
         });
+    }
+
+    /// Admits an action of an operator. False: the address must wait up to a second before its next one.
+    pub(super) fn admit(&self, address: IpAddr, now: Instant) -> bool {
+        self.with(|state| {
+            let failures = state.addresses.get_mut(&address.into());
+            let failures = failures.filter(|failures| now.duration_since(failures.last) < FORGET);
+            let actions = failures.and_then(|failures| failures.actions.as_mut());
+            actions.is_none_or(|actions| actions.take(now))
+        })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -217,6 +240,28 @@ mod tests {
         }
         let remembered = throttle.with(|state| state.addresses.len());
         assert_eq!(remembered, MOST_ADDRESSES);
+    }
+
+    #[test]
+    fn actions_of_an_address_whose_sign_ins_failed_are_limited_until_it_is_forgotten() {
+        let mut now = Instant::now();
+        let throttle = Throttle::new(now);
+        let admitted = |number, now| {
+            let admit = |_: &u32| throttle.admit(address(number), now);
+            (0..1_000).take_while(admit).count()
+        };
+        for _ in 1..FREE {
+            throttle.fail(address(1), now);
+        }
+        assert_eq!(admitted(1, now), 1_000, "a person mistypes");
+        throttle.fail(address(1), now);
+        assert_eq!((admitted(1, now), admitted(2, now)), (10, 1_000));
+        throttle.succeed(address(1));
+        now += ACTIONS_EVERY;
+        assert_eq!(throttle.wait(address(1), now), Duration::ZERO);
+        assert_eq!(admitted(1, now), 1);
+        now += FORGET;
+        assert_eq!(admitted(1, now), 1_000);
     }
 
     #[test]

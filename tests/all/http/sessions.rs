@@ -420,7 +420,7 @@ async fn failed_sign_ins_are_slowed_down_and_recorded() {
     let wait: u64 = header(&response, "retry-after").parse().unwrap();
     assert!((1..=2).contains(&wait), "{wait}");
     assert_eq!(browser.cookie, None);
-    // Programs with a token are not affected.
+    // Programs that read with a token are not affected.
     let request = browser.request(Method::GET, "/v1/clients").bearer_auth(TOKEN);
     assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
     let failed = audit(&server).await;
@@ -430,6 +430,63 @@ async fn failed_sign_ins_are_slowed_down_and_recorded() {
         "{failed:?}"
     );
     assert_eq!(failed[0].entry.details["peer"], "127.0.0.1");
+}
+
+/// Acts until an action is refused, and returns how many went through.
+async fn act_until_refused(browser: &Browser<'_>, csrf: &str) -> usize {
+    for admitted in 0..1_000 {
+        let response = browser.post("/act", &format!("csrf={csrf}")).await;
+        if response.status() != StatusCode::OK {
+            assert_eq!(header(&response, "retry-after"), "1");
+            let (status, error) = code(response).await;
+            assert_eq!((status, error.as_str()), (429, "too_many_actions"));
+            return admitted;
+        }
+    }
+    panic!("no action is refused")
+}
+
+#[tokio::test]
+async fn actions_are_slowed_down_where_sign_ins_have_failed() {
+    let server = with_tokens().await;
+    let operator = Browser::signed_in(&server, TOKEN).await;
+    let csrf = operator.csrf().await;
+    let mut guesser = Browser::of(&server);
+    for failures in 0..5 {
+        for _ in 0..if failures == 4 { 30 } else { 0 } {
+            let response = operator.post("/act", &format!("csrf={csrf}")).await;
+            assert_eq!(response.status(), StatusCode::OK, "four failures are a person's");
+        }
+        guesser.sign_in("guess").await;
+    }
+    let admitted = act_until_refused(&operator, &csrf).await;
+    assert!(admitted >= 10, "{admitted}");
+    // The same with a token: what an operator does over the API is an action too, and nothing else is.
+    let mut refused = None;
+    for _ in 0..1_000 {
+        let request = operator
+            .request(Method::DELETE, "/v1/workers/none")
+            .bearer_auth(TOKEN);
+        let response = request.send().await.unwrap();
+        if response.status() != StatusCode::NOT_FOUND {
+            refused = Some(code(response).await);
+            break;
+        }
+    }
+    assert_eq!(refused, Some((429, "too_many_actions".to_owned())));
+    for _ in 0..30 {
+        assert_eq!(operator.get("/page").await.status(), StatusCode::OK);
+        let request = operator
+            .request(Method::POST, "/v1/events")
+            .bearer_auth("token-of-an-application");
+        let published = request.json(&json!({})).send().await.unwrap();
+        assert_eq!(published.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    // A second later one action goes through. A sign-in does not change that: its token may have been guessed.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(guesser.sign_in(TOKEN).await.status(), StatusCode::SEE_OTHER);
+    let csrf = guesser.csrf().await;
+    assert!(act_until_refused(&guesser, &csrf).await >= 1);
 }
 
 #[tokio::test]
