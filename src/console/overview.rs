@@ -248,11 +248,7 @@ fn sweeps_card(summary: &Summary) -> Markup {
 
 /// Whether a sweep runs, in a chip.
 pub fn sweep_chip(state: &SweepState) -> Markup {
-    match (state.halt(), &state.last_run) {
-        (Some(halt), _) => chip(halt.kind.as_str()),
-        (None, Some(run)) => chip(run.status.as_str()),
-        (None, None) => chip_of(Tone::Neutral, "has not run"),
-    }
+    chip(state.status())
 }
 
 fn worker_card(summary: &Summary) -> Markup {

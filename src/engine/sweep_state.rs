@@ -39,9 +39,17 @@ impl SweepState {
     /// What stops it: of several halts, the most urgent one.
     #[must_use]
     pub fn halt(&self) -> Option<&Halt> {
-        self.halts
-            .iter()
-            .max_by_key(|halt| halt.kind == HaltKind::Tripped)
+        self.halts.iter().max_by_key(|halt| halt.kind)
+    }
+
+    /// What stops it, or how its last run ended, in a word of the glossary.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match (self.halt(), &self.last_run) {
+            (Some(halt), _) => halt.kind.as_str(),
+            (None, Some(run)) => run.status.as_str(),
+            (None, None) => "has not run",
+        }
     }
 
     /// When it runs next by itself. A sweep that is stopped does not, whatever its cron line says.

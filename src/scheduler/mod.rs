@@ -27,8 +27,17 @@ use crate::config::{Schedule, SweepSettings};
 use crate::domain::Sweep;
 use crate::domain::text_enum::text_enum;
 use crate::engine::Engine;
-use crate::store::{HaltKind, StoreError};
+use crate::store::StoreError;
 use incidents::Incidents;
+
+/// Why a task that ran on a tick failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("it panicked: {0}; this is a bug: report it with the log")]
+    Panic(#[from] tokio::task::JoinError),
+}
 
 text_enum! {
     /// The result of considering a tick.
@@ -155,8 +164,7 @@ impl Scheduler {
             let runs = self.engine.store().runs(Some(*sweep), turn::RECENT).await?;
             let mut freshness = Freshness::of(&schedule.cron, &runs, self.started_at(), now);
             let halts = halts.iter().filter(|halt| halt.sweep == *sweep);
-            // A trip is more urgent than a pause.
-            freshness.halt = halts.max_by_key(|halt| halt.kind == HaltKind::Tripped).cloned();
+            freshness.halt = halts.max_by_key(|halt| halt.kind).cloned();
             all.insert(*sweep, freshness);
         }
         Ok(all)

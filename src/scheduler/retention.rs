@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Failure;
 use super::ticks::until_next_tick;
 use crate::config::RetentionSettings;
 use crate::engine::Engine;
@@ -51,7 +52,7 @@ impl Retention {
             if tick <= now && self.engine.clock().ahead().is_none() {
                 // One run for all ticks that were missed.
                 last = now;
-                let failure = self.prune(&stop).await.err();
+                let failure = self.prune(&stop).await.err().map(|failure| failure.to_string());
                 record_failing(failure.is_some());
                 match &failure {
                     Some(why) if failing.as_ref() != Some(why) => {
@@ -73,14 +74,11 @@ impl Retention {
     }
 
     /// Removes what has expired, or says why that failed.
-    async fn prune(&self, stop: &CancellationToken) -> Result<(), String> {
+    async fn prune(&self, stop: &CancellationToken) -> Result<(), Failure> {
         let (engine, settings, stop) = (self.engine.clone(), self.settings.clone(), stop.clone());
         // In a task of its own, so that a panic ends this run and not the next.
-        match tokio::spawn(async move { engine.prune(&settings, false, &stop).await }).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(format!("{error}; this is a bug: report it with the log")),
-        }
+        tokio::spawn(async move { engine.prune(&settings, false, &stop).await }).await??;
+        Ok(())
     }
 }
 

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ticks::until_next_tick;
-use super::{ConsideredTick, Scheduler, TickOutcome, report};
+use super::{ConsideredTick, Failure, Scheduler, TickOutcome, report};
 use crate::backoff::Backoff;
 use crate::config::CronLine;
 use crate::domain::Sweep;
 use crate::engine::{SweepMode, SweepOptions};
 use crate::interval::pause;
-use crate::store::{RunStatus, StoreError};
+use crate::store::RunStatus;
 
 /// How many of the newest runs the scheduler reads. Some may be a person's, which stand for no tick.
 pub(super) const RECENT: u32 = 50;
@@ -23,15 +23,6 @@ pub(super) const RECENT: u32 = 50;
 /// The pauses before a failed run is retried.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
-
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the sweep panicked: {0}; this is a bug: report it with the log")]
-    Panic(#[from] tokio::task::JoinError),
-}
 
 impl Scheduler {
     pub(super) async fn run_turns(

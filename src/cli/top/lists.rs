@@ -167,11 +167,7 @@ pub(super) fn sweeps(palette: Palette, overview: &Overview) -> List {
 }
 
 fn sweep(palette: Palette, now: DateTime<Utc>, state: &SweepState) -> Vec<Cell> {
-    let status = match (state.halt(), &state.last_run) {
-        (Some(halt), _) => halt.kind.as_str(),
-        (None, Some(run)) => run.status.as_str(),
-        (None, None) => "has not run",
-    };
+    let status = state.status();
     let tone = tone(status);
     let style = if tone == Tone::Good {
         Style::new()

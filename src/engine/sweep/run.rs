@@ -93,14 +93,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The halt that stops this sweep.
+    /// The halt that stops this sweep: of several, the most urgent one.
     pub(super) async fn halt_of(&self, sweep: Sweep, mode: SweepMode) -> Result<Option<Halt>, StoreError> {
         let halts = self.store.halts().await?;
         Ok(halts
             .into_iter()
             .filter(|halt| halt.sweep == sweep && mode.obeys(halt.kind))
-            // A trip is more urgent than a pause.
-            .max_by_key(|halt| halt.kind == HaltKind::Tripped))
+            .max_by_key(|halt| halt.kind))
     }
 
     /// What a sweep would wait for now, if a timer is due beyond the low watermark.
