@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::Console;
-use crate::engine::{Check, Engine, Issue, MinuteCounts, Overview, Part, QueueDepth};
+use crate::engine::{Check, Engine, Issue, Overview, Part, QueueDepth};
 use crate::http::{Api, ApiError, Health};
-use crate::store::{StoreError, hex};
+use crate::store::{MinuteCounts, StoreError, hex};
 
 /// How long a summary is reused: readers of live figures share it.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ async fn read(
     Ok(Summary {
         overview: engine.overview(&console.schedules, console.is_relayed).await?,
         checks,
-        hour: engine.activity(60, 1),
+        hour: engine.activity(60, 1).await?,
         depths: engine.queue_depths(),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use maud::{Markup, html};
 
 use super::charts::{self, Bars, Series};
@@ -14,9 +14,8 @@ use super::live;
 use super::remembered::Remembered;
 use super::ui::{self, Tone, chip, chip_of, counted, counted_as, number, title, words};
 use super::view::View;
-use crate::engine::{
-    self, ExpiryCounts, MinuteCounts, NextRun, RefusalCounts, SweepState, WorkerStatus, tone_of,
-};
+use crate::engine::{self, ExpiryCounts, NextRun, RefusalCounts, SweepState, WorkerStatus, tone_of};
+use crate::store::MinuteCounts;
 
 /// The first rows of a list that a card shows.
 const FIRST: usize = 6;
@@ -52,10 +51,18 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
     let refusals = view
         .run(|engine| async move { engine.count_refusals().await })
         .await?;
+    let day = if is_day {
+        Some(
+            view.run(|engine| async move { engine.activity(96, 15).await })
+                .await?,
+        )
+    } else {
+        None
+    };
     let content = html! {
         (verdict(&summary))
-        (figures(&view, &summary, expiries.as_ref()))
-        (activity(&view, &summary, is_day))
+        (figures(&summary, expiries.as_ref()))
+        (activity(day.as_ref().unwrap_or(&summary.hour), is_day))
         div.grid {
             div.two-thirds { (sweeps_card(&summary)) }
             div.third { (worker_card(&summary)) (flow_card(&summary)) }
@@ -115,7 +122,7 @@ fn figure(name: &str, live: &str, value: &str, url: &str, below: &Markup) -> Mar
 }
 
 /// The counts of the last hour, each with its line, and the numbers of now, which have none: the store does not say what they were.
-fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
+fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     let spark = |of: fn(&MinuteCounts) -> u64, class| {
         let values: Vec<u64> = summary.hour.iter().map(|(_, counts)| of(counts)).collect();
         charts::sparkline(&values, class)
@@ -132,20 +139,7 @@ fn figures(view: &View, summary: &Summary, expiries: Option<&ExpiryCounts>) -> M
             (figure("Changes not published", "backlog", value("backlog"), "/sources", &note("backlog-note")))
             (figure("Accesses that expire", "expiring", &live::expiring(expiries), "/forecast", &html! { span.below { "in the next 30 days" } }))
         }
-        @if let Some(whose) = whose_counts(view, summary, TimeDelta::hours(1)) {
-            p.muted.counted { "Events, changes and refusals are those of " (whose) "." }
-        }
     }
-}
-
-/// Whose events and changes are counted, and since when. None: those of the only worker, over the whole period.
-fn whose_counts(view: &View, summary: &Summary, period: TimeDelta) -> Option<Markup> {
-    let several = summary.workers.iter().filter(|worker| !worker.gone).count() > 1;
-    let since = view.engine.counts_since();
-    let is_whole = since <= view.now - period;
-    (several || !is_whole).then(|| {
-        html! { "this worker" @if !is_whole { ", since " (ui::inline_moment(since)) } }
-    })
 }
 
 /// What one step of a chart counts.
@@ -165,16 +159,12 @@ const CAUSES: [(&str, u8, Count); 3] = [
     ("correction", 3, |counts| counts.changes.corrections),
 ];
 
-/// Events and changes over the last hour or the last day, as this worker has counted them.
-fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
-    let (steps, unit, span) = if is_day {
-        (
-            view.engine.activity(96, 15),
-            "per quarter of an hour",
-            "the last day",
-        )
+/// Events and changes over the last hour, or over the last day by steps of a quarter of an hour.
+fn activity(steps: &[(DateTime<Utc>, MinuteCounts)], is_day: bool) -> Markup {
+    let (unit, span) = if is_day {
+        ("per quarter of an hour", "the last day")
     } else {
-        (view.engine.activity(60, 1), "per minute", "the last hour")
+        ("per minute", "the last hour")
     };
     let chart = |what: &str, parts: &[(&'static str, u8, Count)], none: &str| {
         let series = parts.iter().map(|(name, hue, of)| Series {
@@ -199,22 +189,16 @@ fn activity(view: &View, summary: &Summary, is_day: bool) -> Markup {
     let is_empty = steps
         .iter()
         .all(|(_, counts)| counts.events() + counts.changes.total() == 0);
-    let period = if is_day {
-        TimeDelta::days(1)
-    } else {
-        TimeDelta::hours(1)
-    };
     html! {
         section.card.activity {
             header {
                 h2 { "Events and changes " (unit) }
                 span.end {
-                    @if let Some(whose) = whose_counts(view, summary, period) { span.muted { (whose) } " · " }
                     @if is_day { a href="/" { "Hour" } " · " b { "Day" } } @else { b { "Hour" } " · " a href="/?span=day" { "Day" } }
                 }
             }
             @if is_empty {
-                (ui::empty("No event has arrived in this time", "Counts begin when this worker starts. Send events over RabbitMQ, HTTP or from a file."))
+                (ui::empty("No event has arrived in this time", "Send events over RabbitMQ or HTTP."))
             } @else {
                 (chart("Events by outcome", &OUTCOMES, "No event has arrived in this time."))
                 (chart("Changes by cause", &CAUSES, "Nothing has changed in this time."))

@@ -1,43 +1,22 @@
-//! How many events and changes each of the last minutes brought, as this process has seen them.
+//! How many events and changes each of the last minutes brought to all workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Outcome;
 use crate::domain::{Cause, Entry};
+use crate::store::{ChangeCounts, MinuteCounts, StoreError};
 
 /// For how long minutes are kept.
 const KEPT: TimeDelta = TimeDelta::days(1);
 const MINUTE: i64 = 60;
-
-/// What one minute brought to this process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MinuteCounts {
-    pub applied: u64,
-    pub duplicate: u64,
-    pub refused: u64,
-    pub dead: u64,
-    pub deferred: u64,
-    pub changes: ChangeCounts,
-}
-
-/// The lines of the journal that one minute brought, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChangeCounts {
-    pub by_event: u64,
-    pub by_timer: u64,
-    /// Corrections, whatever they correct.
-    pub corrections: u64,
-}
+/// How often a worker records what it has counted.
+pub const RECORD_COUNTS_EVERY: Duration = Duration::from_secs(2);
 
 impl ChangeCounts {
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.by_event + self.by_timer + self.corrections
-    }
-
     /// The numbers of lines.
     pub(super) fn of(journal: &[Entry]) -> Self {
         let mut counts = Self::default();
@@ -53,21 +32,7 @@ impl ChangeCounts {
     }
 }
 
-impl std::ops::AddAssign for ChangeCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.by_event += other.by_event;
-        self.by_timer += other.by_timer;
-        self.corrections += other.corrections;
-    }
-}
-
 impl MinuteCounts {
-    /// Events with any outcome.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        self.applied + self.duplicate + self.refused + self.dead + self.deferred
-    }
-
     /// The numbers of outcomes.
     pub(super) fn of(outcomes: &[Outcome]) -> Self {
         let mut counts = Self::default();
@@ -88,33 +53,45 @@ impl MinuteCounts {
     }
 }
 
-impl std::ops::AddAssign for MinuteCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.applied += other.applied;
-        self.duplicate += other.duplicate;
-        self.refused += other.refused;
-        self.dead += other.dead;
-        self.deferred += other.deferred;
-        self.changes += other.changes;
-    }
+/// What this process has counted, by minute. At most one entry for each minute of [`KEPT`].
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// A random number, by which the store tells processes apart.
+    process: i64,
+    minutes: Mutex<BTreeMap<i64, Counted>>,
 }
 
-/// Counts by minute, in memory: a worker that starts again begins with none. At most one entry for each minute of [`KEPT`].
-#[derive(Debug, Default)]
-pub(super) struct Activity(Mutex<BTreeMap<i64, MinuteCounts>>);
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    counts: MinuteCounts,
+    /// Those that the store has.
+    recorded: MinuteCounts,
+}
 
 impl Activity {
-    pub fn add(&self, now: DateTime<Utc>, counts: MinuteCounts) {
-        let minute = now.timestamp().div_euclid(MINUTE);
-        let mut minutes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *minutes.entry(minute).or_default() += counts;
-        let oldest = minute - KEPT.num_minutes();
-        while minutes
-            .first_key_value()
-            .is_some_and(|(first, _)| *first < oldest)
-        {
-            minutes.pop_first();
+    pub fn new() -> Self {
+        Self {
+            process: rand::random(),
+            minutes: Mutex::default(),
         }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<i64, Counted>) -> T) -> T {
+        work(&mut self.minutes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn add(&self, now: DateTime<Utc>, counts: MinuteCounts) {
+        let minute = number(now);
+        let oldest = minute - KEPT.num_minutes();
+        self.with(|minutes| {
+            minutes.entry(minute).or_default().counts += counts;
+            while minutes
+                .first_key_value()
+                .is_some_and(|(first, _)| *first < oldest)
+            {
+                minutes.pop_first();
+            }
+        });
     }
 
     pub fn add_changes(&self, now: DateTime<Utc>, changes: ChangeCounts) {
@@ -127,40 +104,128 @@ impl Activity {
         );
     }
 
-    /// The sums of `steps` steps of `minutes` each, the last of which has the present minute. Oldest first.
-    pub fn steps(&self, now: DateTime<Utc>, steps: u32, minutes: u32) -> Vec<(DateTime<Utc>, MinuteCounts)> {
-        let length = i64::from(minutes.max(1));
-        let last = now.timestamp().div_euclid(MINUTE * length);
-        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..i64::from(steps))
-            .rev()
-            .map(|back| {
-                let first = (last - back) * length;
-                let mut sum = MinuteCounts::default();
-                for (_, counts) in counted.range(first..first + length) {
-                    sum += *counts;
+    /// The minutes of which the store does not have the present counts.
+    fn unrecorded(&self) -> Vec<(DateTime<Utc>, MinuteCounts)> {
+        self.with(|minutes| {
+            let unrecorded = minutes
+                .iter()
+                .filter(|(_, counted)| counted.counts != counted.recorded);
+            unrecorded
+                .map(|(minute, counted)| (beginning(*minute), counted.counts))
+                .collect()
+        })
+    }
+
+    /// Notes that the store has these counts.
+    fn note_recorded(&self, recorded: &[(DateTime<Utc>, MinuteCounts)]) {
+        self.with(|minutes| {
+            for (minute, counts) in recorded {
+                if let Some(counted) = minutes.get_mut(&number(*minute)) {
+                    counted.recorded = *counts;
                 }
-                (
-                    DateTime::from_timestamp(first * MINUTE, 0).unwrap_or_default(),
-                    sum,
-                )
-            })
-            .collect()
+            }
+        });
+    }
+
+    /// The sums of steps of so many minutes each, as this process and the others have counted them. Oldest first.
+    fn sums(
+        &self,
+        steps: &Steps,
+        others: &[(DateTime<Utc>, MinuteCounts)],
+    ) -> Vec<(DateTime<Utc>, MinuteCounts)> {
+        let mut sums: Vec<(DateTime<Utc>, MinuteCounts)> = steps
+            .firsts()
+            .map(|first| (beginning(first), MinuteCounts::default()))
+            .collect();
+        let mut add = |minute: i64, counts: MinuteCounts| {
+            if let Some((_, sum)) = steps.place(minute).and_then(|place| sums.get_mut(place)) {
+                *sum += counts;
+            }
+        };
+        for (minute, counts) in others {
+            add(number(*minute), *counts);
+        }
+        self.with(|minutes| {
+            for (minute, counted) in minutes.iter() {
+                add(*minute, counted.counts);
+            }
+        });
+        sums
     }
 }
 
-impl super::Engine {
-    /// How many events and changes this process has ingested and written in each of the last `steps` steps of `minutes` minutes,
-    /// oldest first. The last one is not over. A process remembers one day, and nothing from before its start.
-    #[must_use]
-    pub fn activity(&self, steps: u32, minutes: u32) -> Vec<(DateTime<Utc>, MinuteCounts)> {
-        self.activity.steps(self.now(), steps, minutes)
+/// Steps of equal length, the last of which has the present minute.
+struct Steps {
+    /// The minute with which the first one begins.
+    first: i64,
+    count: u32,
+    /// In minutes.
+    length: i64,
+}
+
+impl Steps {
+    fn until(now: DateTime<Utc>, count: u32, minutes: u32) -> Self {
+        let length = i64::from(minutes.max(1));
+        let last = number(now).div_euclid(length) * length;
+        Self {
+            first: last - (i64::from(count) - 1) * length,
+            count,
+            length,
+        }
     }
 
-    /// When this process began to count events and changes.
-    #[must_use]
-    pub fn counts_since(&self) -> DateTime<Utc> {
-        self.watch.moment_of(self.started)
+    fn firsts(&self) -> impl Iterator<Item = i64> {
+        (0..i64::from(self.count)).map(|step| self.first + step * self.length)
+    }
+
+    /// The step that a minute is in, from 0. None: it is before the first one.
+    fn place(&self, minute: i64) -> Option<usize> {
+        usize::try_from((minute - self.first).div_euclid(self.length)).ok()
+    }
+}
+
+/// The number of a moment's minute.
+fn number(moment: DateTime<Utc>) -> i64 {
+    moment.timestamp().div_euclid(MINUTE)
+}
+
+fn beginning(minute: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(minute * MINUTE, 0).unwrap_or_default()
+}
+
+impl super::Engine {
+    /// How many events and changes all workers have ingested and written in each of the last `steps` steps of `minutes` minutes,
+    /// oldest first. The last one is not over. They are kept for one day. Those of other workers are up to two seconds old.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn activity(
+        &self,
+        steps: u32,
+        minutes: u32,
+    ) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>, StoreError> {
+        let steps = Steps::until(self.now(), steps, minutes);
+        let others = self
+            .store
+            .activity(beginning(steps.first), self.activity.process)
+            .await?;
+        Ok(self.activity.sums(&steps, &others))
+    }
+
+    /// Records what this process has counted since it last did so, for other workers and for those that come later.
+    ///
+    /// # Errors
+    /// When the store cannot be written. The counts are recorded the next time.
+    pub async fn record_activity(&self) -> Result<(), StoreError> {
+        let counted = self.activity.unrecorded();
+        if counted.is_empty() {
+            return Ok(());
+        }
+        self.store
+            .record_activity(self.activity.process, &counted, self.now() - KEPT)
+            .await?;
+        self.activity.note_recorded(&counted);
+        Ok(())
     }
 }
 
@@ -174,7 +239,7 @@ mod tests {
 
     #[test]
     fn minutes_are_summed_and_forgotten_after_a_day() {
-        let activity = Activity::default();
+        let activity = Activity::new();
         activity.add(
             at("2026-03-01T10:00:10Z"),
             MinuteCounts::of(&[Outcome::Applied, Outcome::Duplicate]),
@@ -189,7 +254,16 @@ mod tests {
             corrections: 1,
         };
         activity.add_changes(at("2026-03-01T10:05:00Z"), changes);
-        let steps = activity.steps(at("2026-03-01T10:06:00Z"), 2, 5);
+        let of_another = MinuteCounts {
+            refused: 9,
+            ..MinuteCounts::default()
+        };
+        let others = [
+            (at("2026-03-01T09:59:00Z"), of_another),
+            (at("2026-03-01T10:09:00Z"), of_another),
+        ];
+        let steps = Steps::until(at("2026-03-01T10:06:00Z"), 2, 5);
+        let steps = activity.sums(&steps, &others);
         let counted = |place: usize| {
             let counts: &MinuteCounts = &steps[place].1;
             (
@@ -200,10 +274,28 @@ mod tests {
             )
         };
         assert_eq!(steps[0].0, at("2026-03-01T10:00:00Z"));
-        assert_eq!((counted(0), counted(1)), ((3, 1, 1, 0), (0, 0, 0, 7)));
+        assert_eq!((counted(0), counted(1)), ((3, 1, 1, 0), (9, 0, 0, 7)));
         assert_eq!(steps[1].1.changes, changes);
         activity.add_changes(at("2026-03-02T10:05:00Z"), changes);
-        let minutes = activity.0.lock().unwrap();
-        assert_eq!(minutes.len(), 2, "10:05 of both days");
+        let minutes = activity.with(|minutes| minutes.len());
+        assert_eq!(minutes, 2, "10:05 of both days");
+    }
+
+    #[test]
+    fn what_is_counted_while_counts_are_recorded_is_recorded_next() {
+        let (activity, now) = (Activity::new(), at("2026-03-01T10:00:10Z"));
+        let applied = |number| vec![Outcome::Applied; number];
+        activity.add(now, MinuteCounts::of(&applied(2)));
+        let recorded = activity.unrecorded();
+        assert_eq!(
+            recorded,
+            [(at("2026-03-01T10:00:00Z"), MinuteCounts::of(&applied(2)))]
+        );
+        activity.add(now, MinuteCounts::of(&applied(1)));
+        activity.note_recorded(&recorded);
+        let recorded = activity.unrecorded();
+        assert_eq!(recorded[0].1.applied, 3, "the whole minute");
+        activity.note_recorded(&recorded);
+        assert_eq!(activity.unrecorded(), []);
     }
 }

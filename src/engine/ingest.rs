@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{BusySource, Engine, MinuteCounts};
+use super::{BusySource, Engine};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
-use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
+use crate::store::{DeadLetter, Heard, MinuteCounts, RecordedOutcome, StoreError, Watermark};
 use crate::traces::BatchTrace;
 use crate::vitals::EVENTS;
 use crate::wire::{Decoded, TraceContext};

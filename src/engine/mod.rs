@@ -63,14 +63,13 @@ mod why;
 mod workers;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 pub use accesses::{AccessLogPage, AccessView};
-pub use activity::{ChangeCounts, MinuteCounts};
+pub use activity::RECORD_COUNTS_EVERY;
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use client_counts::ClientCounts;
@@ -131,7 +130,7 @@ pub use crate::config::OnSilence;
 
 use crate::clock::Clock;
 use crate::domain::{Actions, Policies, Policy};
-use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
+use crate::store::{Batch, ChangeCounts, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
 use crate::traces::Traces;
 use crate::vitals::Vitals;
 use crate::wire::SchemaUris;
@@ -177,8 +176,6 @@ pub struct Engine {
     vitals: Vitals,
     duties: Duties,
     activity: activity::Activity,
-    /// When `activity` began to count, by [`Clock::elapsed`].
-    started: Duration,
     depths: queue_depths::QueueDepths,
     busiest: BusiestSources,
     refusal_log: RefusalLog,
@@ -231,7 +228,6 @@ impl Engine {
         let engine = Self {
             store,
             watch: ClockWatch::new(clock.clone()),
-            started: clock.elapsed(),
             clock,
             breaker: Breaker::default(),
             clearance: Clearance::default(),
@@ -254,7 +250,7 @@ impl Engine {
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             duties: Duties::default(),
-            activity: activity::Activity::default(),
+            activity: activity::Activity::new(),
             depths: queue_depths::QueueDepths::default(),
             busiest: BusiestSources::default(),
             refusal_log: RefusalLog::default(),

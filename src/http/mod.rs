@@ -2,6 +2,7 @@
 
 mod access;
 mod accesses;
+mod activity;
 mod audit;
 mod auth;
 mod authzen;
@@ -61,6 +62,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use activity::Minute;
 pub(crate) use audit::audit_action;
 pub(crate) use clients::services;
 pub use error::{ApiError, ErrorCode, Said};
@@ -74,7 +76,7 @@ pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
 pub(crate) use sweeps::{place, read_place};
-pub(crate) use worker::{Minute, Worker};
+pub(crate) use worker::Worker;
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;

@@ -7,9 +7,9 @@ use utoipa_axum::routes;
 
 use super::guard::{Needs, Reach, Routes};
 use super::{
-    Api, access, accesses, audit, authzen, changes, clients, contracts, dead_letters, events, forecast,
-    health, history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks,
-    what_if, why, worker, workers,
+    Api, access, accesses, activity, audit, authzen, changes, clients, contracts, dead_letters, events,
+    forecast, health, history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps,
+    webhooks, what_if, why, worker, workers,
 };
 use crate::config::Scope::{Operate, Publish, Read};
 
@@ -72,6 +72,7 @@ pub(super) fn others() -> Routes {
         .add(Operate, Reach::All, routes!(statements::close))
         .add(Operate, Reach::All, routes!(workers::remove))
         .add(Read, Reach::All, routes!(metrics::show))
+        .add(Read, Reach::All, routes!(activity::show))
         .add(Read, Reach::All, routes!(worker::show))
 }
 

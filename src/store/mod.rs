@@ -5,6 +5,7 @@
 //! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
 mod accesses;
+mod activity;
 mod actor;
 mod audit;
 mod batch;
@@ -46,6 +47,7 @@ mod words;
 mod workers;
 
 pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
+pub use activity::{Activity, ChangeCounts, MinuteCounts};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditHow, AuditPage, AuditRecord, OperatorAction};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use browser_sessions::{BrowserSession, BrowserSessions, EndedSessions, SessionDigest};
@@ -92,6 +94,7 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// All that a store does, for callers that need most of it.
 pub trait Store:
     Accesses
+    + Activity
     + Audit
     + BrowserSessions
     + Clients
@@ -119,6 +122,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: Accesses
+        + Activity
         + Audit
         + BrowserSessions
         + Clients

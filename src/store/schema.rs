@@ -37,7 +37,7 @@ macro_rules! baseline {
     ($folder:literal) => {
         baseline!(
             $folder: "names" "clients" "events" "journal" "policies" "dead_letters" "sweeps" "lanes" "compat" "statements"
-                "accesses" "webhooks" "operators" "workers" "traces" "views"
+                "accesses" "webhooks" "operators" "workers" "activity" "traces" "views"
         )
     };
     ($folder:literal: $($subject:literal)*) => {

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::BrokerSettings;
-use crate::engine::{Engine, RECORD_EVERY, ThisWorker};
+use crate::engine::{Engine, RECORD_COUNTS_EVERY, RECORD_EVERY, ThisWorker};
 use crate::interval::Interval;
 use crate::store::StoreError;
 
@@ -43,6 +43,7 @@ impl Presence {
         let removing = async {
             // A record that is being written would come back.
             let _ = self.recording.await;
+            self.engine.record_activity().await?;
             if is_missed {
                 return Ok(());
             }
@@ -57,14 +58,25 @@ impl Presence {
     }
 }
 
-/// Records the worker until it is stopped. Without the store, nobody could read the record either.
+/// Records the worker, and what it counts, until it is stopped. Without the store, nobody could read the records either.
 async fn record(engine: Arc<Engine>, worker: ThisWorker, stop: CancellationToken) {
-    let mut interval = Interval::new(RECORD_EVERY, &stop);
-    while interval.tick().await {
-        if let Err(error) = look(&engine, &worker).await {
-            tracing::debug!(%error, "this worker cannot be recorded; trying again");
+    let recording = async {
+        let mut interval = Interval::new(RECORD_EVERY, &stop);
+        while interval.tick().await {
+            if let Err(error) = look(&engine, &worker).await {
+                tracing::debug!(%error, "this worker cannot be recorded; trying again");
+            }
         }
-    }
+    };
+    let counting = async {
+        let mut interval = Interval::new(RECORD_COUNTS_EVERY, &stop);
+        while interval.tick().await {
+            if let Err(error) = engine.record_activity().await {
+                tracing::debug!(%error, "what this worker has counted cannot be recorded; trying again");
+            }
+        }
+    };
+    tokio::join!(recording, counting);
 }
 
 async fn look(engine: &Engine, worker: &ThisWorker) -> Result<(), StoreError> {

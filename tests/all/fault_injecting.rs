@@ -10,17 +10,17 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditPage, AuditRecord, Batch,
-    BatchLimits, BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter,
-    ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Connections, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterSummary, DeadLetters, DeadlineBackfill, DeliveryProgress,
-    Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
-    FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
-    Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement, Published, Record,
-    Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts,
-    RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored,
-    SweepRun, Sweeps, TraceHeaders, Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
-    WorkerRecord, Workers,
+    AccessFilter, Accesses, AccessesPage, Activity, Audit, AuditEntry, AuditFilter, AuditPage, AuditRecord,
+    Batch, BatchLimits, BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints,
+    ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit,
+    Connections, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterSummary, DeadLetters,
+    DeadlineBackfill, DeliveryProgress, Due, EndedSessions, Endpoint, EndpointChange, EventPosition,
+    ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange,
+    Import, LaneProgress, Lanes, ListPosition, Lists, Logged, MinuteCounts, NameClaim, OperatorAction,
+    Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage,
+    RelatedClients, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, SessionDigest,
+    Sources, Stated, Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, TraceHeaders,
+    Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks, WorkerRecord, Workers,
 };
 use tokio::sync::mpsc;
 
@@ -231,6 +231,10 @@ delegate! {
         access_log_since() -> Option<DateTime<Utc>>;
         record_access_log(since: Option<DateTime<Utc>>) -> ();
         postpone_access_log(since: DateTime<Utc>) -> ();
+    }
+    Activity {
+        activity(since: DateTime<Utc>, except: i64) -> Vec<(DateTime<Utc>, MinuteCounts)>;
+        record_activity(process: i64, minutes: &[(DateTime<Utc>, MinuteCounts)], kept_since: DateTime<Utc>) -> ();
     }
     Audit {
         act(action: &OperatorAction, entry: &AuditEntry) -> bool;

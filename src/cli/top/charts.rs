@@ -4,13 +4,12 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, RenderDirection, Sparkline, Wrap};
+use ratatui::widgets::{RenderDirection, Sparkline};
 
 use super::figures::Figures;
 use super::lists;
 use super::screen::{Palette, muted, rows};
 use crate::engine::ExpiryCounts;
-use crate::escape::visible;
 use crate::http::Minute;
 use crate::phrases::number;
 use crate::tone::Tone;
@@ -24,18 +23,6 @@ type Count = fn(&Minute) -> u64;
 
 /// Events by outcome and changes, for each minute of the last hour.
 pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figures: &Figures) {
-    let worker = match &figures.worker {
-        Ok(worker) => worker,
-        Err(why) => {
-            let why = vec![
-                Line::styled("Events and changes per minute", palette.heading()),
-                Line::raw("Only a worker counts them, and none was asked:"),
-                Line::styled(visible(&why.to_string()).into_owned(), muted()),
-            ];
-            frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), area);
-            return;
-        }
-    };
     let [title, rest] = rows(area, [1, 0]);
     let heading = "Events and changes/min, last hour";
     frame.render_widget(Line::styled(heading, palette.heading()), title);
@@ -49,7 +36,7 @@ pub(super) fn activity(frame: &mut Frame<'_>, area: Rect, palette: Palette, figu
     ];
     let areas: [Rect; 6] = rows(rest, [1; 6]);
     for ((name, tone, of), area) in series.into_iter().zip(areas) {
-        let values: Vec<u64> = worker.minutes.iter().map(of).collect();
+        let values: Vec<u64> = figures.minutes.iter().map(of).collect();
         let sum: u64 = values.iter().sum();
         // A state without events needs no colour.
         let style = if sum == 0 { Style::new() } else { palette.of(tone) };

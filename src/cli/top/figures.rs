@@ -15,9 +15,11 @@ use crate::domain::Sweep;
 use crate::engine::{
     Check, Engine, ExpiryCounts, Issue, Overview, QueueDepth, RefusalCounts, tone_of, verdict,
 };
-use crate::http::{Minute, Worker as Counted};
+use crate::http::{Minute, Worker as Known};
 use crate::store::StoreError;
 
+/// Minutes that are shown.
+const MINUTES: u32 = 60;
 /// How long a worker may take to answer. Its checks take up to three seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
@@ -27,6 +29,8 @@ pub struct Figures {
     pub overview: Overview,
     /// Those of the last day.
     pub refusals: RefusalCounts,
+    /// Events and changes of the last hour, by minute.
+    pub minutes: Vec<Minute>,
     /// None: they are still being counted.
     pub expiries: Option<ExpiryCounts>,
     /// What only a worker knows, or why it does not say.
@@ -53,8 +57,6 @@ pub enum NoFigures {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerFigures {
     pub checks: Vec<Check>,
-    /// The last hour.
-    pub minutes: Vec<Minute>,
     /// The messages that wait in the queue of each lane.
     pub queues: BTreeMap<String, QueueDepth>,
 }
@@ -85,14 +87,16 @@ impl Reader {
     pub async fn read(&self) -> Result<Figures, StoreError> {
         // Each time: while the machine sleeps, no time passes for it.
         self.engine.compare_clock().await?;
-        let (overview, refusals, worker) = tokio::join!(
+        let (overview, refusals, minutes, worker) = tokio::join!(
             self.engine.overview(&self.schedules, self.is_relayed),
             self.engine.count_refusals(),
+            self.engine.activity(MINUTES, 1),
             self.ask_worker(),
         );
         Ok(Figures {
             overview: overview?,
             refusals: refusals?,
+            minutes: minutes?.into_iter().map(Minute::of).collect(),
             expiries: None,
             worker,
         })
@@ -104,11 +108,11 @@ impl Reader {
         let no_worker = || NoFigures::NoWorker(worker.address);
         let (_, ready) = worker.get("/readyz", ANSWER_WITHIN).await.map_err(no_answer)?;
         let ready: Readiness = serde_json::from_value(ready).map_err(|_| no_worker())?;
-        let (status, counted) = worker.get("/v1/worker", ANSWER_WITHIN).await.map_err(no_answer)?;
-        let counted: Counted = match status {
-            StatusCode::OK => serde_json::from_value(counted).map_err(|_| no_worker())?,
+        let (status, known) = worker.get("/v1/worker", ANSWER_WITHIN).await.map_err(no_answer)?;
+        let known: Known = match status {
+            StatusCode::OK => serde_json::from_value(known).map_err(|_| no_worker())?,
             // It waits for its store, which its checks say.
-            StatusCode::SERVICE_UNAVAILABLE => Counted::default(),
+            StatusCode::SERVICE_UNAVAILABLE => Known::default(),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(NoFigures::NoToken(worker.address));
             }
@@ -116,8 +120,7 @@ impl Reader {
         };
         Ok(WorkerFigures {
             checks: ready.checks.into_iter().map(check).collect(),
-            minutes: counted.minutes,
-            queues: counted.queues,
+            queues: known.queues,
         })
     }
 }
@@ -180,10 +183,7 @@ impl Serialize for Figures {
         map.serialize_entry("state", &tone_of(&issues))?;
         map.serialize_entry("verdict", &verdict(&issues))?;
         map.serialize_entry("issues", &issues)?;
-        map.serialize_entry(
-            "minutes",
-            &self.worker.as_ref().ok().map(|worker| &worker.minutes),
-        )?;
+        map.serialize_entry("minutes", &self.minutes)?;
         map.serialize_entry("queues", &self.worker.as_ref().ok().map(|worker| &worker.queues))?;
         let problem = self.worker.as_ref().err();
         map.serialize_entry("worker_problem", &problem.map(ToString::to_string))?;

@@ -164,7 +164,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let issues = figures.issues();
     let state = match &trouble {
         Some(trouble) => away(palette, trouble, screen.every),
-        None => well(palette, &issues),
+        None => well(palette, &issues, figures),
     };
     let state_height = height(&state, area.width).min(1 + ISSUE_LINES.max(area.height / 5));
     let sweeps = lists::sweeps(palette, &figures.overview);
@@ -190,7 +190,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     frame.render_widget(lists::workers(palette, &figures.overview), workers_area);
     charts::expiries(frame, expiries_area, palette, screen.expiries.as_ref(), figures);
     if screen.is_issues {
-        popup(frame, "Issues", all(palette, &issues));
+        popup(frame, "Issues", all(palette, &issues, figures));
     }
     if screen.is_help {
         popup(frame, "Keys", help(screen.every));
@@ -229,16 +229,16 @@ fn header(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
 }
 
 /// Whether all is well, and what is not.
-fn well(palette: Palette, issues: &[Issue]) -> Vec<Line<'static>> {
+fn well(palette: Palette, issues: &[Issue], figures: &Figures) -> Vec<Line<'static>> {
     let tone = tone_of(issues);
     let sentence = format!("{} {}", mark(tone), verdict(issues));
     let mut lines = vec![Line::styled(sentence, palette.of(tone))];
-    lines.extend(all(palette, issues));
+    lines.extend(all(palette, issues, figures));
     lines
 }
 
-/// Every issue: what is not well, and what to do.
-fn all(palette: Palette, issues: &[Issue]) -> Vec<Line<'static>> {
+/// Every issue: what is not well, and what to do. At last, why nobody knows whether a worker would report more.
+fn all(palette: Palette, issues: &[Issue], figures: &Figures) -> Vec<Line<'static>> {
     let line = |issue: &Issue| {
         Line::from(vec![
             Span::styled(
@@ -248,7 +248,11 @@ fn all(palette: Palette, issues: &[Issue]) -> Vec<Line<'static>> {
             Span::raw(lists::harmless(&issue.then)),
         ])
     };
-    issues.iter().map(line).collect()
+    let unknown = figures.worker.as_ref().err().map(|why| {
+        let text = format!("No worker was asked for its checks and queues: {why}.");
+        Line::styled(lists::harmless(&text), muted())
+    });
+    issues.iter().map(line).chain(unknown).collect()
 }
 
 fn mark(tone: Tone) -> char {
@@ -331,8 +335,8 @@ fn help(every: Duration) -> Vec<Line<'static>> {
             "The figures are read every {}.",
             humantime::format_duration(every)
         ),
-        "Minutes and queues are counted by the worker at http.listen,".to_owned(),
-        "since it started; everything else is in the store.".to_owned(),
+        "How many messages wait is what the worker at http.listen knows;".to_owned(),
+        "everything else is in the store.".to_owned(),
     ]
     .into_iter()
     .map(Line::raw)

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
 use super::{DeadLine, Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
-use crate::engine::ChangeCounts;
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
 use crate::engine::plan::{self, History, Plan, Situation};
 use crate::engine::transaction_context::TransactionContext;
-use crate::store::{Batch, Commit, DeadLetter, Heard, NameClaim, StoreError, Stored, Watermark};
+use crate::store::{
+    Batch, ChangeCounts, Commit, DeadLetter, Heard, NameClaim, StoreError, Stored, Watermark,
+};
 
 /// A transaction of several parts ends after this time with the current part. It ends sooner when another transaction waits;
 /// but the commit of what it has written takes time, too.

@@ -5,6 +5,7 @@
 //! small, PostgreSQL plans, and then caches, a sequential scan for a plain join with `unnest`.
 
 mod accesses;
+mod activity;
 mod address;
 mod audit;
 mod batch;

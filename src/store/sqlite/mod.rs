@@ -8,6 +8,7 @@
 mod many;
 
 mod accesses;
+mod activity;
 mod audit;
 mod batch;
 mod browser_sessions;

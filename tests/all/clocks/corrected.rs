@@ -234,14 +234,3 @@ on_both_stores!(
     an_event_corrects_its_client,
     a_clock_that_is_behind_corrects_nothing
 );
-
-/// Otherwise it would count from the future.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_start_of_a_worker_follows_its_clock_when_that_is_corrected() {
-    let fresh = Fresh::sqlite("").await;
-    let clock = Arc::new(SimulatedClock::at(day(70)));
-    let engine = Engine::join(fresh.store.clone(), clock.clone(), &idle(60)).await;
-    clock.set(day(71));
-    clock.jump(day(4));
-    assert_eq!(engine.expect("an engine").counts_since(), day(3));
-}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tenure::config::{Schedule, Settings};
 use tenure::domain::Sweep;
 use tenure::engine::{NextRun, SweepMode, SweepOptions};
-use tenure::store::RefusalFilter;
+use tenure::store::{MinuteCounts, RefusalFilter};
 
 use super::browser::Browser;
 use super::html::page;
@@ -158,33 +158,46 @@ async fn the_overview_counts_expiries_dead_letters_and_refusals() {
 }
 
 #[tokio::test]
-async fn the_figures_of_a_worker_say_since_when_it_counts_and_whose_they_are() {
+async fn events_and_changes_are_those_of_all_workers() {
     let site = Site::start(noon(), &[]).await;
-    site.clock.set(noon() + TimeDelta::minutes(10));
-    site.worker("tenure-1-5f0c2a9e").await;
-    let label = "this worker, since <time class=\"inline\" datetime=\"2026-03-01T12:00:00Z\">1 Mar 2026, 12:00 UTC</time>";
+    site.linked("bakery").await;
+    let own = site.engine.activity(1, 1).await.expect("counts")[0].1;
+    let of_another = MinuteCounts {
+        refused: 1_200,
+        ..own
+    };
+    let before = noon() - TimeDelta::hours(1);
+    let counted = [
+        (noon(), of_another),
+        (noon() - TimeDelta::minutes(59), of_another),
+        (before, of_another),
+    ];
+    let store = site.engine.store();
+    store
+        .record_activity(7, &counted, before)
+        .await
+        .expect("recorded");
     let text = page(&site, "/").await;
-    let (figures, chart) = text
-        .split_once("section class=\"card activity\"")
-        .expect("a chart");
-    assert!(figures.contains(label) && chart.contains(label), "{text}");
-    site.clock.set(noon() + TimeDelta::minutes(61));
-    for worker in ["tenure-2-91b04e7d", "tenure-3-c41d8802"] {
-        site.worker(worker).await;
-    }
-    // Past the time for which a page reuses what was read.
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
-    let text = page(&site, "/").await;
-    let (figures, chart) = text
-        .split_once("section class=\"card activity\"")
-        .expect("a chart");
-    assert!(
-        figures.contains("Events, changes and refusals are those of this worker."),
-        "{figures}"
+    let value = |name: &str| {
+        let figure = text.split_once(&format!("data-live=\"{name}\">"));
+        let number = figure.expect("a figure").1.split('<').next().expect("its text");
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().expect("a number")
+    };
+    assert_eq!(own.refused, 0);
+    assert_eq!(
+        (value("events"), value("refused")),
+        (3 * own.events() + 2_400, 2_400)
     );
-    assert!(chart.contains(">this worker</span>"), "{chart}");
-    let text = page(&site, "/?span=day").await;
-    assert!(text.contains(label), "{text}");
+    assert_eq!(value("changes"), 3 * own.changes.total());
+    // The chart of the day has the oldest minute too.
+    let day = page(&site, "/?span=day").await;
+    assert!(
+        day.contains("Events by outcome, per quarter of an hour, the last day"),
+        "{day}"
+    );
+    let steps = site.engine.activity(96, 15).await.expect("counts");
+    assert_eq!(steps.iter().map(|(_, counts)| counts.refused).sum::<u64>(), 3_600);
 }
 
 /// Events that are refused: by two sources, for two reasons, at four times.

@@ -179,7 +179,15 @@ async fn changes_are_counted_by_cause() {
         json!({"by": "partner"}),
     )
     .await;
-    let counts = site.engine.activity(60, 1).pop().expect("this minute").1.changes;
+    let counts = site
+        .engine
+        .activity(60, 1)
+        .await
+        .expect("counts")
+        .pop()
+        .expect("this minute")
+        .1
+        .changes;
     assert!(
         counts.by_event > 0 && counts.by_timer > 0 && counts.corrections > 0,
         "{counts:?}"

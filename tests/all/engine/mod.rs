@@ -1,6 +1,7 @@
 //! The engine on SQLite and PostgreSQL.
 
 mod accesses;
+mod activity;
 pub mod breaker;
 mod checkpoints;
 mod closings;

@@ -30,7 +30,11 @@ const MOVED: [&str; 21] = [
 ];
 
 /// The other tables, each with the reason.
-const NOT_MOVED: [(&str, &str); 11] = [
+const NOT_MOVED: [(&str, &str); 12] = [
+    (
+        "activity",
+        "numbers of the last day, which are for people to look at",
+    ),
     ("browser_sessions", "browsers sign in again"),
     (
         "checkpoints",

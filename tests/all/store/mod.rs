@@ -1,6 +1,7 @@
 //! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
 mod accesses;
+mod activity;
 mod audit;
 mod checkpoints;
 mod commits;
@@ -290,6 +291,9 @@ conformance! {
         a_packed_touch_gets_a_new_outcome,
         the_view_of_the_access_log_shows_names,
         it_is_recorded_since_when_the_access_log_is_on;
+    activity:
+        the_counts_of_other_processes_are_added_up,
+        counts_that_are_no_longer_kept_are_removed;
     audit:
         entries_are_read_back_and_listed_newest_first,
         a_page_of_the_audit_log_reads_so_many_entries,

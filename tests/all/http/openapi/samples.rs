@@ -368,7 +368,9 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
     let (_, worker) = server.get("/v1/worker").await;
     add(samples, "Worker", &worker);
     add(samples, "QueueDepth", &worker["queues"]["tenure.events"]);
-    add(samples, "Minute", &worker["minutes"][0]);
+    let (_, activity) = server.get("/v1/activity").await;
+    add(samples, "Activity", &activity);
+    add(samples, "Minute", &activity["minutes"][0]);
     for (path, page, item) in [
         ("/v1/clients?count=true", ("FoundPage", "clients"), "Client"),
         (
