@@ -132,12 +132,12 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
     let note = |name: &str| html! { span.below data-live=(name) { (value(name)) } };
     html! {
         section.figures aria-label="Figures" {
-            (figure("Events in the last hour", "events", value("events"), "/sources", &spark(MinuteCounts::events, 1)))
-            (figure("Changes in the last hour", "changes", value("changes"), "/sources", &spark(|counts| counts.changes.total(), 6)))
-            (figure("Refused in the last hour", "refused", value("refused"), "/refusals", &spark(|counts| counts.refused, 3)))
+            (figure("Events, last hour", "events", value("events"), "/sources", &spark(MinuteCounts::events, 1)))
+            (figure("Changes, last hour", "changes", value("changes"), "/sources", &spark(|counts| counts.changes.total(), 6)))
+            (figure("Refused, last hour", "refused", value("refused"), "/refusals", &spark(|counts| counts.refused, 3)))
             (figure("Open dead letters", "dead-letters", value("dead-letters"), "/dead-letters", &note("dead-letters-note")))
-            (figure("Changes not published", "backlog", value("backlog"), "/sources", &note("backlog-note")))
-            (figure("Accesses that expire", "expiring", &live::expiring(expiries), "/forecast", &html! { span.below { "in the next 30 days" } }))
+            (figure("Unpublished changes", "backlog", value("backlog"), "/sources", &note("backlog-note")))
+            (figure("Expiring accesses", "expiring", &live::expiring(expiries), "/forecast", &html! { span.below { "in the next 30 days" } }))
         }
     }
 }

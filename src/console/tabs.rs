@@ -21,12 +21,41 @@ pub type Counts = Remembered<String, ClientCounts>;
 /// A parameter and its value.
 type Param = (&'static str, &'static str);
 
-/// The tabs, with the parameters that they set.
-const TABS: [(&str, &str, Option<Param>); 4] = [
-    ("all", "All", None),
-    ("active", "Active", Some(("tab", "active"))),
-    ("inactive", "Inactive", Some(("tab", "inactive"))),
-    ("all_active", "All active", Some(("service", "all_active"))),
+/// A tab of the seeds, or the list without one.
+struct Shown {
+    name: &'static str,
+    title: &'static str,
+    /// Which clients it lists. The title alone does not say that.
+    meaning: &'static str,
+    /// The parameter that it sets.
+    sets: Option<Param>,
+}
+
+const TABS: [Shown; 4] = [
+    Shown {
+        name: "all",
+        title: "All",
+        meaning: "Every client that is not deleted.",
+        sets: None,
+    },
+    Shown {
+        name: "active",
+        title: "Active",
+        meaning: "Clients whose link is active.",
+        sets: Some(("tab", "active")),
+    },
+    Shown {
+        name: "inactive",
+        title: "Inactive",
+        meaning: "Clients whose link is not active: draft, invited, rejected, archived or lost.",
+        sets: Some(("tab", "inactive")),
+    },
+    Shown {
+        name: "all_active",
+        title: "All active",
+        meaning: "Clients whose service is pending assigning or active, whatever their link.",
+        sets: Some(("service", "all_active")),
+    },
 ];
 
 /// The tabs with their counts under the other filters.
@@ -77,15 +106,16 @@ pub async fn tabs(view: &View, mut searches: Vec<SearchRequest>) -> Markup {
     };
     html! {
         nav.tabs aria-label="Tabs" {
-            @for (name, title, sets) in TABS {
-                a href=(tab_url(view, current, sets)) aria-current=[(name == current).then_some("true")] {
-                    (title)
-                    @if let Some((clients, is_complete)) = shown(name) {
+            @for tab in &TABS {
+                a href=(tab_url(view, current, tab.sets)) aria-current=[(tab.name == current).then_some("true")] title=(tab.meaning) {
+                    (tab.title)
+                    @if let Some((clients, is_complete)) = shown(tab.name) {
                         span.count { (number(clients)) @if !is_complete { "+" } }
                     }
                 }
             }
         }
+        @for tab in TABS.iter().filter(|tab| tab.name == current) { p.muted { (tab.meaning) } }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::support::site::Site as Servers;
 pub fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
     let client = format!("/clients/{}", year.client);
     vec![
-        ("overview", "/".into(), "Events in the last hour"),
+        ("overview", "/".into(), "Events, last hour"),
         ("overview-day", "/?span=day".into(), "quarter of an hour"),
         ("overview-workers", "/#workers".into(), "tenure-1-5f0c2a9e"),
         ("clients", "/clients".into(), "Download CSV"),
