@@ -14,6 +14,7 @@ pub mod domain;
 pub mod engine;
 pub mod escape;
 pub mod http;
+mod incident;
 mod interval;
 mod phrases;
 pub mod scheduler;

@@ -150,6 +150,7 @@ impl LaneWorker {
         while let Some(part) = parts.pop() {
             let reached = if parts.is_empty() { watermark.take() } else { None };
             let Err(refusal) = self.ingest(part, reached.as_ref()).await? else {
+                self.note_accepted(&mut backoff);
                 self.acks.acknowledge(tags(part)).await?;
                 continue;
             };
@@ -166,11 +167,25 @@ impl LaneWorker {
                 }
                 self.wait(&mut backoff).await?;
                 parts.push(part);
-            } else if parts.is_empty() && watermark.is_some() {
-                parts.push(&mut []);
+            } else {
+                self.note_accepted(&mut backoff);
+                if parts.is_empty() && watermark.is_some() {
+                    parts.push(&mut []);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Ends the time in which the store rejected every message, if there was one.
+    fn note_accepted(&self, backoff: &mut Backoff) {
+        if !backoff.is_fresh() {
+            tracing::info!(
+                broker.queue = self.source.queue,
+                "the store accepts messages again"
+            );
+            backoff.reset();
+        }
     }
 
     /// Ingests messages, however long the store is unavailable. The inner error is one that a retry does not fix.

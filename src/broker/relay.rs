@@ -27,6 +27,7 @@ use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
 use crate::domain::Cause;
+use crate::incident::Incident;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 use crate::traces::Publication;
 use crate::wire::TraceContext;
@@ -111,6 +112,7 @@ pub(super) async fn session(
         record,
         follows: AtomicBool::default(),
         cursor_writes: AtomicU64::new(0),
+        failing: Incident::default(),
     };
     let done = tokio::select! {
         done = relay.work(stop) => done,
@@ -143,6 +145,8 @@ struct Relay<'a> {
     follows: AtomicBool,
     /// Number of cursor writes: shows whether the relay makes progress.
     cursor_writes: AtomicU64,
+    /// The store fails in a way that only a person can mend.
+    failing: Incident,
 }
 
 impl Relay<'_> {
@@ -160,7 +164,7 @@ impl Relay<'_> {
             match ended {
                 Ok(()) => break,
                 Err(RelayError::Store(error)) => {
-                    if !error.is_transient() && backoff.is_fresh() {
+                    if !error.is_transient() && self.failing.fail() {
                         tracing::error!(why = %error, "the journal cannot be relayed; retrying");
                     }
                     self.context.watch.failed(&error);
@@ -422,6 +426,9 @@ impl Relay<'_> {
             self.context.outbox.advance_cursor(&upto).await?;
             self.record.write(&upto).await?;
             self.cursor_writes.fetch_add(1, Ordering::Relaxed);
+            if self.failing.succeed() {
+                tracing::info!("the journal is relayed again");
+            }
         }
         Ok(())
     }

@@ -38,6 +38,10 @@ fn for_people(said: &Said) -> &str {
         ErrorCode::NoSuchMethod => {
             "this address does not work by itself; use the button or the link on its page"
         }
+        ErrorCode::TooManyActions => {
+            "this address has sent too many wrong tokens, so only one action per second is possible; nothing was changed: go back, \
+             wait a second, and send the form again"
+        }
         _ => &said.message,
     }
 }
@@ -51,6 +55,7 @@ pub fn page(status: StatusCode, said: &Said, reader: Option<&Principal>) -> Resp
         StatusCode::METHOD_NOT_ALLOWED => "Nothing to show here",
         StatusCode::BAD_REQUEST => "This request is not valid",
         StatusCode::CONFLICT => "Not possible now",
+        StatusCode::TOO_MANY_REQUESTS => "Too many actions",
         StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
         _ => "Something went wrong",
     };

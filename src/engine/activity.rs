@@ -1,4 +1,7 @@
-//! How many events and changes each of the last minutes brought to all workers.
+//! The events and changes of the last minutes, of all workers.
+//!
+//! Minutes are those of the deciding clock, as for all that workers share: a worker whose own clock is wrong must not remove the
+//! counts of the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -53,11 +56,11 @@ impl MinuteCounts {
     }
 }
 
-/// What this process has counted, by minute. At most one entry for each minute of [`KEPT`].
+/// What this process has counted, by minute, for at most [`KEPT`].
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// A random number, by which the store tells processes apart.
-    process: i64,
+    /// A random number, by which the store tells the workers apart.
+    worker: i64,
     minutes: Mutex<BTreeMap<i64, Counted>>,
 }
 
@@ -71,7 +74,7 @@ struct Counted {
 impl Activity {
     pub fn new() -> Self {
         Self {
-            process: rand::random(),
+            worker: rand::random(),
             minutes: Mutex::default(),
         }
     }
@@ -195,7 +198,7 @@ fn beginning(minute: i64) -> DateTime<Utc> {
 
 impl super::Engine {
     /// How many events and changes all workers have ingested and written in each of the last `steps` steps of `minutes` minutes,
-    /// oldest first. The last one is not over. They are kept for one day. Those of other workers are up to two seconds old.
+    /// oldest first. The last one is not over. They are kept for one day. Those of other workers are about two seconds old.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -204,10 +207,11 @@ impl super::Engine {
         steps: u32,
         minutes: u32,
     ) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>, StoreError> {
-        let steps = Steps::until(self.now(), steps, minutes);
+        let now = self.watch.present();
+        let steps = Steps::until(now, steps, minutes);
         let others = self
             .store
-            .activity(beginning(steps.first), self.activity.process)
+            .activity(beginning(steps.first), now, self.activity.worker)
             .await?;
         Ok(self.activity.sums(&steps, &others))
     }
@@ -222,7 +226,7 @@ impl super::Engine {
             return Ok(());
         }
         self.store
-            .record_activity(self.activity.process, &counted, self.now() - KEPT)
+            .record_activity(self.activity.worker, &counted, self.watch.present() - KEPT)
             .await?;
         self.activity.note_recorded(&counted);
         Ok(())

@@ -282,7 +282,7 @@ impl Engine {
             self.sources.invalidate();
         }
         self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
-        self.activity.add(self.now(), count(&outcomes));
+        self.activity.add(self.watch.present(), count(&outcomes));
         self.report(&arrived, &outcomes, &originals);
         for line in dead_lines {
             line.write();

@@ -167,6 +167,7 @@ pub struct Engine {
     /// For how long entries of the access log are stored. None: it is off.
     access_log: Option<TimeDelta>,
     halts: Cached<Vec<Halt>>,
+    unsweepable: sweep::FailingClients,
     journal_written: Arc<Notify>,
     /// As `journal_written`, for the readers of the feed.
     feed_written: Arc<Notify>,
@@ -244,6 +245,7 @@ impl Engine {
             on_silence: OnSilence::default(),
             access_log: None,
             halts: Cached::default(),
+            unsweepable: sweep::FailingClients::default(),
             journal_written: Arc::new(Notify::new()),
             feed_written: Arc::new(Notify::new()),
             delivery_written: Arc::new(Notify::new()),
@@ -376,7 +378,7 @@ impl Engine {
         if changes.total() == 0 {
             return;
         }
-        self.activity.add_changes(self.now(), changes);
+        self.activity.add_changes(self.watch.present(), changes);
         self.journal_written.notify_one();
         self.feed_written.notify_one();
         self.delivery_written.notify_one();

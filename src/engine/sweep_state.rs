@@ -42,7 +42,7 @@ impl SweepState {
         self.halts.iter().max_by_key(|halt| halt.kind)
     }
 
-    /// What stops it, or how its last run ended, in a word of the glossary.
+    /// What stops it, or how its last run ended, in a word or a few.
     #[must_use]
     pub fn status(&self) -> &'static str {
         match (self.halt(), &self.last_run) {

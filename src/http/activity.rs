@@ -1,4 +1,4 @@
-//! `GET /v1/activity`: how many events and changes each minute of the last hour brought.
+//! `GET /v1/activity`: the events and changes of the last hour, per minute.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::params::{Params, RawQuery};
 use super::{Api, ApiError};
 use crate::store::MinuteCounts;
 
-/// Minutes that are answered.
+/// Minutes in a response.
 const MINUTES: u32 = 60;
 
 /// Events and changes by minute.

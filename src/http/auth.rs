@@ -8,8 +8,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use super::principal::{How, Principal};
+use super::sessions::Peer;
 use super::{Api, ApiError, cross_site, sessions, sign_in};
 use crate::config::AccessToken;
 use crate::store::AuditHow;
@@ -64,7 +66,8 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let principal = principal(&api, request.headers()).await?;
+    let principal = principal(&api, request.headers()).await;
+    let principal = principal.inspect_err(|error| note_wrong_token(&api, &request, error))?;
     let request = cross_site::check(&api, &principal, request).await?;
     Ok(next.run(with(&api, request, principal)).await)
 }
@@ -76,7 +79,8 @@ pub(super) async fn check_page(
     next: Next,
 ) -> Result<Response, ApiError> {
     cross_site::check_host(&api, request.headers())?;
-    let mut principal = match principal(&api, request.headers()).await {
+    let found = principal(&api, request.headers()).await;
+    let mut principal = match found.inspect_err(|error| note_wrong_token(&api, &request, error)) {
         Err(ApiError::Unauthorized) => return sign_in::instead_of(&request),
         found => found?,
     };
@@ -87,6 +91,14 @@ pub(super) async fn check_page(
     // The page of an error offers what the reader may see.
     response.extensions_mut().insert(reader);
     Ok(response)
+}
+
+/// Notes a wrong token in the header. A browser has none: its session may have ended.
+fn note_wrong_token(api: &Api, request: &Request, error: &ApiError) {
+    if matches!(error, ApiError::Unauthorized) && request.headers().contains_key(header::AUTHORIZATION) {
+        api.throttle
+            .reject(Peer::of(request.extensions()), Instant::now());
+    }
 }
 
 /// Adds the principal, and what limits the rate of its actions.

@@ -17,6 +17,8 @@ use crate::wire::TooManyEvents;
 
 /// The value of `Retry-After`, in seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
+/// The same for an action beyond the limit of [`super::throttle`].
+const ACTION_RETRY_AFTER_SECONDS: &str = "1";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -48,7 +50,8 @@ pub enum ApiError {
     #[error("the CSRF token is missing or wrong; load the page again, and send the form from there")]
     Csrf,
     #[error(
-        "many sign-ins from this address have failed, so that it may act only once per second now; send the request again"
+        "this address has sent too many wrong tokens, so its actions are limited to one per second; nothing was changed: wait a \
+         second and send the request again"
     )]
     TooManyActions,
     #[error("event {number} is rejected, and nothing was stored: {reason}")]
@@ -213,7 +216,7 @@ pub(super) enum BodyErrors {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the type only describes responses")]
 pub(super) enum ActionErrors {
-    /// Many sign-ins from this address have failed, and it acts more than once per second; retry
+    /// This address has sent too many wrong tokens, so its actions are limited to one per second; wait a second and retry
     #[response(status = 429)]
     TooManyActions(ErrorBody),
 }
@@ -378,7 +381,7 @@ impl IntoResponse for ApiError {
                 Some((header::ACCEPT_ENCODING, "identity"))
             }
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
-            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, "1")),
+            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, ACTION_RETRY_AFTER_SECONDS)),
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
             _ => None,
         };

@@ -22,8 +22,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use super::error::ActionErrors;
 use super::principal::Principal;
 use super::sessions::Peer;
-use super::throttle::Throttle;
-use super::{Api, ApiError, Said};
+use super::throttle::{Admission, Throttle};
+use super::{Api, ApiError, Said, cross_site};
 use crate::config::{Partners, Scope};
 
 /// The most partners that an error names.
@@ -63,29 +63,34 @@ impl Needs {
         let principal = request.extensions().get::<Principal>();
         let principal = principal.cloned().ok_or(ApiError::Unauthorized)?;
         principal.require(self.scope)?;
-        if self.scope == Scope::Operate && !request.method().is_safe() {
+        if let Partners::Only(partners) = &principal.partners {
+            match self.reach {
+                Reach::Nobody | Reach::InHandler => {}
+                Reach::All => principal.require_all_partners()?,
+                Reach::InPath => check_path(&principal, request).await?,
+                Reach::InQuery => check_query(&principal, partners, request)?,
+            }
+        }
+        if self.scope == Scope::Operate && cross_site::is_unsafe(request.method()) {
             limit_rate(request)?;
         }
-        let Partners::Only(partners) = &principal.partners else {
-            return Ok(());
-        };
-        match self.reach {
-            Reach::Nobody | Reach::InHandler => Ok(()),
-            Reach::All => principal.require_all_partners(),
-            Reach::InPath => check_path(&principal, request).await,
-            Reach::InQuery => check_query(&principal, partners, request),
-        }
+        Ok(())
     }
 }
 
-/// Limits how often an address acts whose sign-ins have failed.
+/// Limits the rate of actions from an address that has sent wrong tokens.
 fn limit_rate(request: &Request) -> Result<(), ApiError> {
     let throttle = request.extensions().get::<Arc<Throttle>>();
     let throttle = throttle.ok_or_else(|| ApiError::Internal("a guarded route has no throttle".into()))?;
-    if throttle.admit(Peer::of(request.extensions()), Instant::now()) {
-        Ok(())
-    } else {
-        Err(ApiError::TooManyActions)
+    let peer = Peer::of(request.extensions());
+    match throttle.admit(peer, Instant::now()) {
+        Admission::Granted => Ok(()),
+        Admission::Refused { is_first } => {
+            if is_first {
+                tracing::warn!(http.peer = %peer, "actions from an address with many wrong tokens are limited");
+            }
+            Err(ApiError::TooManyActions)
+        }
     }
 }
 

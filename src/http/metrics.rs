@@ -17,6 +17,7 @@ use super::error::ErrorBody;
 use super::{Api, Pages, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, openapi};
 use crate::config::Scope;
 use crate::domain::Sweep;
+use crate::incident::Incident;
 use crate::store::{Census, Connections};
 use crate::telemetry;
 
@@ -32,6 +33,7 @@ pub(super) struct Metrics {
     asked: Mutex<Option<Instant>>,
     /// When to count again; locked during a count.
     count_at: Arc<Mutex<Option<Instant>>>,
+    count_failing: Arc<Incident>,
     /// Facets and statuses reported so far, to report 0 for one that no longer has clients.
     shown: Arc<std::sync::Mutex<BTreeSet<(&'static str, String)>>>,
     /// When this worker started.
@@ -50,6 +52,7 @@ impl Metrics {
             handle,
             asked: Mutex::default(),
             count_at: Arc::default(),
+            count_failing: Arc::default(),
             shown: Arc::default(),
             started: Instant::now(),
             relayed: OnceLock::new(),
@@ -126,16 +129,22 @@ impl Api {
         if count_at.is_some_and(|at| began < at) {
             return;
         }
-        let shown = self.metrics.shown.clone();
+        let (shown, failing) = (self.metrics.shown.clone(), self.metrics.count_failing.clone());
         let counted = self.run_detached(move |engine| async move {
             let census = engine.store().census().await;
             *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * COUNT_PAUSE_FACTOR));
+            // Logged here, because the request may be gone.
             match census {
-                Ok(census) => show_census(&census, &shown),
-                // Logged here, because the request may be gone.
-                Err(error) => {
+                Ok(census) => {
+                    show_census(&census, &shown);
+                    if failing.succeed() {
+                        tracing::info!("the rows of the store are counted again");
+                    }
+                }
+                Err(error) if failing.fail() => {
                     tracing::warn!(%error, "cannot count the rows of the store; their metrics keep the previous values");
                 }
+                Err(error) => tracing::debug!(%error, "still cannot count the rows of the store"),
             }
             Ok(())
         });

@@ -48,6 +48,7 @@ pub(super) fn queries() -> Routes {
         .add(Read, Reach::All, routes!(sweeps::show))
         .add(Read, Reach::All, routes!(sources::list))
         .add(Read, Reach::All, routes!(workers::list))
+        .add(Read, Reach::All, routes!(activity::show))
         .add(Read, Reach::InPath, routes!(access::show))
         .add(Read, Reach::InHandler, routes!(access::decide))
         .add(Read, Reach::InHandler, routes!(authzen::evaluation))
@@ -72,7 +73,6 @@ pub(super) fn others() -> Routes {
         .add(Operate, Reach::All, routes!(statements::close))
         .add(Operate, Reach::All, routes!(workers::remove))
         .add(Read, Reach::All, routes!(metrics::show))
-        .add(Read, Reach::All, routes!(activity::show))
         .add(Read, Reach::All, routes!(worker::show))
 }
 

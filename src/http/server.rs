@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{self, Connections, Incoming, Permit};
 use super::sessions::Peer;
 use super::{Api, ApiError};
+use crate::incident::Incident;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -51,6 +52,8 @@ const BUFFER: usize = 64 << 10;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept with no idle connection to close, usually for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// After that long without a failure, accepting no longer fails.
+const CALM: Duration = Duration::from_secs(10);
 /// The minimum number of connections, even at a low limit on open files.
 const MIN_CONNECTIONS: usize = 8;
 
@@ -69,7 +72,11 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
     builder.max_buf_size(BUFFER);
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(api.max_connections);
-    while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener, &connections)).await {
+    let failing = Incident::with_calm(CALM);
+    while let Some((stream, peer)) = stop
+        .run_until_cancelled(accept(&listener, &connections, &failing))
+        .await
+    {
         let Some(permit) = stop.run_until_cancelled(connections.admit()).await else {
             break;
         };
@@ -100,14 +107,21 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
 }
 
 /// Accepts the next connection. If accepting fails for lack of file descriptors, it closes idle connections.
-async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, Peer) {
+async fn accept(listener: &TcpListener, connections: &Connections, failing: &Incident) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, Peer(peer.ip())),
+            Ok((stream, peer)) => {
+                if failing.succeed() {
+                    tracing::info!("connections are accepted again");
+                }
+                return (stream, Peer(peer.ip()));
+            }
             // The client closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections; check the open file limit (`ulimit -n`)");
+                if failing.fail() {
+                    tracing::error!(%error, "cannot accept connections; check the open file limit (`ulimit -n`)");
+                }
                 if connections.close_longest_idle() {
                     // Until its file descriptor is released.
                     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,6 +1,6 @@
 //! Slows down whoever guesses tokens: after a few failed sign-ins, further ones are refused for a while, for each address and for
-//! all together. What an operator does from such an address is limited in rate, even after a sign-in: whoever guessed a token
-//! cannot do much before somebody notices.
+//! all together. Actions of operators from an address that has sent several wrong tokens are limited in rate, also after a
+//! sign-in: one of its guesses may have been right.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failed sign-ins of an address that have no consequence.
+/// Failed sign-ins after which an address must wait, and wrong tokens after which its actions are limited.
 const FREE: u32 = 5;
 /// The longest wait of an address.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -24,11 +24,11 @@ const EVERY: Duration = Duration::from_secs(1);
 const RECORDED: u32 = 10;
 const RECORDED_EVERY: Duration = Duration::from_mins(1);
 
-/// Actions of an address whose sign-ins have failed: so many at once, and then one in each interval. Nobody who clicks notices.
+/// Actions of an address that has sent wrong tokens: so many at once, and then one in each interval. Nobody who clicks notices.
 const ACTIONS: u32 = 10;
 const ACTIONS_EVERY: Duration = Duration::from_secs(1);
 
-/// The failed sign-ins of this process.
+/// The wrong tokens that this process has received.
 pub(super) struct Throttle(Mutex<State>);
 
 struct State {
@@ -62,21 +62,41 @@ impl From<IpAddr> for Prefix {
 }
 
 struct Failures {
-    /// Those since the last sign-in.
-    count: u32,
+    /// Failed sign-ins since the last successful one.
+    sign_ins: u32,
+    last_sign_in: Instant,
+    /// Wrong tokens, whether a browser or a program sent them. A success does not end their count: somebody may have a token of
+    /// their own, and guess another one.
+    wrong: u32,
     last: Instant,
-    /// None: too few have failed to limit the actions of the address.
-    actions: Option<Allowance>,
+    actions: Actions,
+}
+
+/// The actions of an address with many wrong tokens.
+struct Actions {
+    allowance: Allowance,
+    /// The log says that they are limited.
+    is_logged: bool,
+}
+
+/// Whether an address may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Granted,
+    /// Not for up to a second. `is_first`: the first time since the address was forgotten.
+    Refused {
+        is_first: bool,
+    },
 }
 
 impl Failures {
     /// When the address may try again.
     fn until(&self) -> Instant {
-        let Some(beyond) = self.count.checked_sub(FREE) else {
-            return self.last;
+        let Some(beyond) = self.sign_ins.checked_sub(FREE) else {
+            return self.last_sign_in;
         };
         let wait = Duration::from_secs(1u64.checked_shl(beyond).unwrap_or(u64::MAX));
-        self.last + wait.min(LONGEST)
+        self.last_sign_in + wait.min(LONGEST)
     }
 }
 
@@ -127,6 +147,33 @@ impl Allowance {
     }
 }
 
+impl State {
+    /// The failures of an address, to which one is added now.
+    fn of(&mut self, address: IpAddr, now: Instant) -> &mut Failures {
+        let prefix = Prefix::from(address);
+        self.addresses
+            .retain(|_, failures| now.duration_since(failures.last) < FORGET);
+        if self.addresses.len() >= MOST_ADDRESSES && !self.addresses.contains_key(&prefix) {
+            let oldest = self.addresses.iter().min_by_key(|(_, failures)| failures.last);
+            if let Some(oldest) = oldest.map(|(prefix, _)| *prefix) {
+                self.addresses.remove(&oldest);
+            }
+        }
+        let failures = self.addresses.entry(prefix).or_insert_with(|| Failures {
+            sign_ins: 0,
+            last_sign_in: now,
+            wrong: 0,
+            last: now,
+            actions: Actions {
+                allowance: Allowance::new(ACTIONS, ACTIONS_EVERY, now),
+                is_logged: false,
+            },
+        });
+        failures.last = now;
+        failures
+    }
+}
+
 impl Throttle {
     /// How long an address must wait before its next sign-in. Zero: it need not.
     pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Duration {
@@ -142,47 +189,46 @@ impl Throttle {
     /// Records a failed sign-in. True: the audit log has room for it.
     pub(super) fn fail(&self, address: IpAddr, now: Instant) -> bool {
         self.with(|state| {
-            let prefix = Prefix::from(address);
-            state
-                .addresses
-                .retain(|_, failures| now.duration_since(failures.last) < FORGET);
-            if state.addresses.len() >= MOST_ADDRESSES && !state.addresses.contains_key(&prefix) {
-                let oldest = state.addresses.iter().min_by_key(|(_, failures)| failures.last);
-                if let Some(oldest) = oldest.map(|(prefix, _)| *prefix) {
-                    state.addresses.remove(&oldest);
-                }
-            }
-            let failures = state.addresses.entry(prefix).or_insert(Failures {
-                count: 0,
-                last: now,
-                actions: None,
-            });
-            failures.count = failures.count.saturating_add(1);
-            failures.last = now;
-            if failures.count >= FREE && failures.actions.is_none() {
-                failures.actions = Some(Allowance::new(ACTIONS, ACTIONS_EVERY, now));
-            }
+            let failures = state.of(address, now);
+            failures.wrong = failures.wrong.saturating_add(1);
+            failures.sign_ins = failures.sign_ins.saturating_add(1);
+            failures.last_sign_in = now;
             state.of_all.take(now);
             state.recorded.take(now)
         })
     }
 
-    /// Lets an address that has signed in sign in again at once. Its actions stay limited.
+    /// Records a wrong token of a program. It slows down no sign-in: a program behind the same proxy may have an old token.
+    pub(super) fn reject(&self, address: IpAddr, now: Instant) {
+        self.with(|state| {
+            let failures = state.of(address, now);
+            failures.wrong = failures.wrong.saturating_add(1);
+        });
+    }
+
+    /// Lets an address that has signed in sign in again at once.
     pub(super) fn succeed(&self, address: IpAddr) {
         self.with(|state| {
             if let Some(failures) = state.addresses.get_mut(&address.into()) {
-                failures.count = 0;
+                failures.sign_ins = 0;
             }
         });
     }
 
-    /// Admits an action of an operator. False: the address must wait up to a second before its next one.
-    pub(super) fn admit(&self, address: IpAddr, now: Instant) -> bool {
+    /// Admits an action of an operator.
+    pub(super) fn admit(&self, address: IpAddr, now: Instant) -> Admission {
         self.with(|state| {
             let failures = state.addresses.get_mut(&address.into());
-            let failures = failures.filter(|failures| now.duration_since(failures.last) < FORGET);
-            let actions = failures.and_then(|failures| failures.actions.as_mut());
-            actions.is_none_or(|actions| actions.take(now))
+            let limited = failures
+                .filter(|failures| failures.wrong >= FREE && now.duration_since(failures.last) < FORGET);
+            let Some(Failures { actions, .. }) = limited else {
+                return Admission::Granted;
+            };
+            if actions.allowance.take(now) {
+                return Admission::Granted;
+            }
+            let is_first = !std::mem::replace(&mut actions.is_logged, true);
+            Admission::Refused { is_first }
         })
     }
 
@@ -242,26 +288,47 @@ mod tests {
         assert_eq!(remembered, MOST_ADDRESSES);
     }
 
+    /// How many actions of an address are admitted at once, at most 1,000.
+    fn admitted(throttle: &Throttle, number: u32, now: Instant) -> usize {
+        let admit = |_: &u32| throttle.admit(address(number), now) == Admission::Granted;
+        (0..1_000).take_while(admit).count()
+    }
+
     #[test]
-    fn actions_of_an_address_whose_sign_ins_failed_are_limited_until_it_is_forgotten() {
+    fn actions_of_an_address_with_wrong_tokens_are_limited_until_it_is_forgotten() {
         let mut now = Instant::now();
         let throttle = Throttle::new(now);
-        let admitted = |number, now| {
-            let admit = |_: &u32| throttle.admit(address(number), now);
-            (0..1_000).take_while(admit).count()
-        };
         for _ in 1..FREE {
             throttle.fail(address(1), now);
         }
-        assert_eq!(admitted(1, now), 1_000, "a person mistypes");
+        assert_eq!(admitted(&throttle, 1, now), 1_000, "a person mistypes");
         throttle.fail(address(1), now);
-        assert_eq!((admitted(1, now), admitted(2, now)), (10, 1_000));
-        throttle.succeed(address(1));
+        assert_eq!(admitted(&throttle, 2, now), 1_000);
+        for _ in 0..10 {
+            assert_eq!(throttle.admit(address(1), now), Admission::Granted);
+        }
+        for is_first in [true, false] {
+            assert_eq!(throttle.admit(address(1), now), Admission::Refused { is_first });
+        }
         now += ACTIONS_EVERY;
-        assert_eq!(throttle.wait(address(1), now), Duration::ZERO);
-        assert_eq!(admitted(1, now), 1);
+        assert_eq!(admitted(&throttle, 1, now), 1);
         now += FORGET;
-        assert_eq!(admitted(1, now), 1_000);
+        assert_eq!(admitted(&throttle, 1, now), 1_000);
+    }
+
+    #[test]
+    fn a_sign_in_and_a_token_of_a_program_do_not_hide_guesses() {
+        let now = Instant::now();
+        let throttle = Throttle::new(now);
+        for _ in 0..FREE {
+            throttle.fail(address(1), now);
+            throttle.succeed(address(1));
+            throttle.reject(address(2), now);
+        }
+        for number in [1, 2] {
+            assert_eq!(throttle.wait(address(number), now), Duration::ZERO);
+            assert_eq!(admitted(&throttle, number, now), 10);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `GET /v1/worker`: what only this worker knows, because it is not in the store.
+//! `GET /v1/worker`: the queue depths that this worker knows, which are not in the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use super::params::{Params, RawQuery};
 use super::{Api, ApiError};
 use crate::engine::QueueDepth;
 
-/// What only a worker knows.
+/// The queue depths that a worker knows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
     /// The messages that wait in the queue of each lane. Empty: this worker is not connected to RabbitMQ.
     pub queues: BTreeMap<String, QueueDepth>,
 }
 
-/// Show what only this worker knows
+/// Show the queue depths that this worker knows
 ///
-/// The messages that wait in the queues of the lanes, as RabbitMQ last reported them to this worker.
+/// The messages that wait in the queue of each lane, as RabbitMQ last reported them to this worker.
 #[utoipa::path(
     get,
     path = "/v1/worker",
     operation_id = "get_worker",
     tag = "operations",
     responses(
-        (status = 200, description = "What this worker knows", body = Worker),
+        (status = 200, description = "The queue depths", body = Worker),
         QueryErrors,
     )
 )]

@@ -35,7 +35,7 @@ use incidents::Incidents;
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("it panicked: {0}; this is a bug: report it with the log")]
+    #[error("{0}; this is a bug: report it with the log")]
     Panic(#[from] tokio::task::JoinError),
 }
 

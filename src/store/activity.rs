@@ -1,32 +1,35 @@
-//! How many events and changes each minute brought, as each process has counted them.
+//! Events and changes per minute, as each worker has counted them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::columns::{Moment, RowId, row};
 
-/// How many events and changes each minute brought, for people. No state depends on it.
+/// Events and changes per minute, for people. No state depends on them.
 #[async_trait]
 pub trait Activity: Send + Sync + 'static {
-    /// What all processes but one have counted in each minute since a moment, oldest first. Minutes without counts are absent.
-    async fn activity(&self, since: DateTime<Utc>, except: i64)
-    -> Result<Vec<(DateTime<Utc>, MinuteCounts)>>;
+    /// The sums of all workers but one for each minute from `since` to `until`, inclusive, oldest first. Minutes without counts are
+    /// absent.
+    async fn activity(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        other_than: i64,
+    ) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>>;
 
-    /// Records what a process has counted, in place of what it recorded about the same minutes, each given once by its beginning.
-    /// Removes all minutes before `kept_since`.
+    /// Records what a worker has counted, each minute at most once, in place of what it recorded about the same minutes. Removes
+    /// all minutes before `oldest`, and records none of them.
     async fn record_activity(
         &self,
-        process: i64,
+        worker: i64,
         minutes: &[(DateTime<Utc>, MinuteCounts)],
-        kept_since: DateTime<Utc>,
+        oldest: DateTime<Utc>,
     ) -> Result<()>;
 }
 
-/// What one minute brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+/// The events of one minute by outcome, and its changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinuteCounts {
     pub applied: u64,
     pub duplicate: u64,
@@ -36,9 +39,8 @@ pub struct MinuteCounts {
     pub changes: ChangeCounts,
 }
 
-/// The lines of the journal that one minute brought, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+/// The lines of the journal of one minute, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
     pub by_event: u64,
     pub by_timer: u64,
@@ -81,33 +83,55 @@ impl std::ops::AddAssign for ChangeCounts {
 }
 
 row! {
-    ActivityRow<T> {
+    MinuteRow<T> {
         minute: T,
-        counts: String,
+        applied: i64,
+        duplicate: i64,
+        refused: i64,
+        dead: i64,
+        deferred: i64,
+        by_event: i64,
+        by_timer: i64,
+        corrections: i64,
     }
 }
 
-impl<T: Moment> ActivityRow<T> {
-    fn read(self) -> Result<(DateTime<Utc>, MinuteCounts)> {
+impl<T: Moment> MinuteRow<T> {
+    pub(super) fn read(self) -> Result<(DateTime<Utc>, MinuteCounts)> {
         let id = RowId {
             table: "activity",
             key: &"a minute",
         };
         let minute = id.moment("minute", self.minute)?;
-        let id = RowId { key: &minute, ..id };
-        Ok((minute, id.json("counts", &self.counts)?))
+        let counts = MinuteCounts {
+            applied: self.applied.unsigned_abs(),
+            duplicate: self.duplicate.unsigned_abs(),
+            refused: self.refused.unsigned_abs(),
+            dead: self.dead.unsigned_abs(),
+            deferred: self.deferred.unsigned_abs(),
+            changes: ChangeCounts {
+                by_event: self.by_event.unsigned_abs(),
+                by_timer: self.by_timer.unsigned_abs(),
+                corrections: self.corrections.unsigned_abs(),
+            },
+        };
+        Ok((minute, counts))
     }
 }
 
-/// The sum of each minute. `rows`: ordered by minute.
-pub(super) fn sums<T: Moment>(rows: Vec<ActivityRow<T>>) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>> {
-    let mut sums: Vec<(DateTime<Utc>, MinuteCounts)> = Vec::new();
-    for row in rows {
-        let (minute, counts) = row.read()?;
-        match sums.last_mut() {
-            Some((last, sum)) if *last == minute => *sum += counts,
-            _ => sums.push((minute, counts)),
-        }
+impl MinuteCounts {
+    /// The counts in the order of the columns.
+    pub(super) fn columns(&self) -> [i64; 8] {
+        [
+            self.applied,
+            self.duplicate,
+            self.refused,
+            self.dead,
+            self.deferred,
+            self.changes.by_event,
+            self.changes.by_timer,
+            self.changes.corrections,
+        ]
+        .map(|count| i64::try_from(count).unwrap_or(i64::MAX))
     }
-    Ok(sums)
 }

@@ -23,7 +23,7 @@ pub trait Halts: Send + Sync + 'static {
 }
 
 text_enum! {
-    /// Why a sweep is halted. The later ones are more urgent: the breaker stopped what nobody has seen yet.
+    /// Why a sweep is halted. The later ones are more urgent: a trip needs a decision that nobody has made yet.
     pub enum HaltKind {
         /// By an operator, until an operator resumes it.
         Paused = "paused",

@@ -123,12 +123,15 @@ impl Delivery {
         if let Err(error) = self.record().await {
             tracing::debug!(%error, endpoint = self.endpoint.name, "the last deliveries cannot be recorded; they are repeated");
         }
-        if let Ended::Disabled(why) = &ended
-            && let Err(error) = self.disable(why).await
-        {
-            return error.into();
+        let Ended::Disabled(why) = &ended else {
+            return ended;
+        };
+        match self.disable(why).await {
+            Ok(true) => ended,
+            // It has changed meanwhile.
+            Ok(false) => Ended::Stopped,
+            Err(error) => error.into(),
         }
-        ended
     }
 
     async fn deliver(
@@ -336,9 +339,11 @@ impl Delivery {
         ::metrics::gauge!(metrics::LAG, "endpoint" => self.endpoint.name.clone())
     }
 
-    async fn disable(&mut self, why: &str) -> Result<(), StoreError> {
+    /// Disables the endpoint. False: it has changed, and is not disabled.
+    async fn disable(&mut self, why: &str) -> Result<bool, StoreError> {
         let Endpoint { name, revision, .. } = &self.endpoint;
-        if self.engine.disable_endpoint(name, *revision, why).await? {
+        let is_disabled = self.engine.disable_endpoint(name, *revision, why).await?;
+        if is_disabled {
             tracing::error!(
                 endpoint = name,
                 why,
@@ -346,7 +351,7 @@ impl Delivery {
                 "an endpoint of a webhook is disabled; when it works again, run `tenure webhook resume`"
             );
         }
-        Ok(())
+        Ok(is_disabled)
     }
 }
 

@@ -48,6 +48,7 @@ pub async fn run(
         running: BTreeMap::new(),
         declared: BTreeSet::new(),
         disabled: BTreeSet::new(),
+        noted: BTreeSet::new(),
         looks: 0,
         is_introduced: false,
     };
@@ -96,6 +97,8 @@ struct Deliveries {
     declared: BTreeSet<String>,
     /// The endpoints that were disabled when they were last looked at.
     disabled: BTreeSet<String>,
+    /// The endpoints of which this worker has logged that they are disabled.
+    noted: BTreeSet<String>,
     looks: u32,
     /// Whether the endpoints of the settings are in the store.
     is_introduced: bool,
@@ -180,6 +183,15 @@ impl Deliveries {
                 .set(u8::from(disabled(&endpoint)));
         }
         self.declared.retain(|name| names.contains(name.as_str()));
+        self.noted.retain(|name| names.contains(name.as_str()));
+        for endpoint in endpoints {
+            if endpoint.status != EndpointStatus::Disabled && self.noted.remove(&endpoint.name) {
+                tracing::info!(
+                    endpoint = endpoint.name,
+                    "an endpoint of a webhook is no longer disabled"
+                );
+            }
+        }
         self.disabled = endpoints
             .iter()
             .filter(disabled)
@@ -234,7 +246,10 @@ impl Deliveries {
             .extract_if(.., |_, running| running.task.is_finished())
         {
             match running.task.await {
-                Ok(Ended::Stopped | Ended::Disabled(_)) => {}
+                Ok(Ended::Stopped) => {}
+                Ok(Ended::Disabled(_)) => {
+                    self.noted.insert(name);
+                }
                 Ok(Ended::Store(error)) => {
                     tracing::debug!(%error, endpoint = name, "changes cannot be read or recorded; trying again");
                 }
@@ -254,6 +269,7 @@ impl Deliveries {
                 let why = undeliverable.to_string();
                 if self.engine.disable_endpoint(&name, revision, &why).await? {
                     tracing::error!(endpoint = name, why, "an endpoint of a webhook is disabled");
+                    self.noted.insert(name);
                 }
                 return Ok(());
             }

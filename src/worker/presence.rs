@@ -8,19 +8,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::BrokerSettings;
 use crate::engine::{Engine, RECORD_COUNTS_EVERY, RECORD_EVERY, ThisWorker};
+use crate::incident::Incident;
 use crate::interval::Interval;
 use crate::store::StoreError;
 
-/// How long the store may take to remove the record at the end.
-const REMOVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the store may take for each of the two last writes.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
-/// The record of this worker in the store, and the task that renews it. It outlives the other tasks, which may take a while to
-/// finish their work.
+/// The record of this worker in the store and the counts of its events and changes, and the tasks that renew them. It outlives the
+/// other tasks, which may take a while to finish their work.
 pub(super) struct Presence {
     engine: Arc<Engine>,
     worker: ThisWorker,
     stop: DropGuard,
     recording: JoinHandle<()>,
+    counting: JoinHandle<()>,
 }
 
 impl Presence {
@@ -29,54 +31,79 @@ impl Presence {
         let stop = CancellationToken::new();
         report(0, 0);
         let recording = tokio::spawn(record(engine.clone(), worker.clone(), stop.clone()));
+        let counting = tokio::spawn(record_counts(engine.clone(), stop.clone()));
         Self {
             engine,
             worker,
             stop: stop.drop_guard(),
             recording,
+            counting,
         }
     }
 
-    /// Ends the task, and removes the record unless this worker should be missed.
+    /// Ends the tasks, records the last counts, and removes the record unless this worker should be missed.
     pub async fn end(self, is_missed: bool) {
         drop(self.stop);
         let removing = async {
             // A record that is being written would come back.
             let _ = self.recording.await;
-            self.engine.record_activity().await?;
             if is_missed {
                 return Ok(());
             }
             self.engine.store().remove_worker(&self.worker.name).await
         };
-        let why = match tokio::time::timeout(REMOVE_WITHIN, removing).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the store did not answer".to_owned(),
+        let counting = async {
+            let _ = self.counting.await;
+            self.engine.record_activity().await
         };
-        tracing::debug!(why, "this worker stops and stays listed as gone");
+        // Neither waits for the other: a worker that stops is not gone because its counts cannot be written.
+        let (removed, counted) = tokio::join!(in_time(removing), in_time(counting));
+        if let Err(why) = removed {
+            tracing::debug!(why, "this worker stops and stays listed as gone");
+        }
+        if let Err(why) = counted {
+            tracing::debug!(why, "the last counts of this worker are lost");
+        }
     }
 }
 
-/// Records the worker, and what it counts, until it is stopped. Without the store, nobody could read the records either.
+async fn in_time(write: impl Future<Output = Result<(), StoreError>>) -> Result<(), String> {
+    match tokio::time::timeout(END_WITHIN, write).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the store did not answer".to_owned()),
+    }
+}
+
+/// Records the worker until it is stopped. Without the store, nobody could read the record either.
 async fn record(engine: Arc<Engine>, worker: ThisWorker, stop: CancellationToken) {
-    let recording = async {
-        let mut interval = Interval::new(RECORD_EVERY, &stop);
-        while interval.tick().await {
-            if let Err(error) = look(&engine, &worker).await {
-                tracing::debug!(%error, "this worker cannot be recorded; trying again");
+    let mut interval = Interval::new(RECORD_EVERY, &stop);
+    while interval.tick().await {
+        if let Err(error) = look(&engine, &worker).await {
+            tracing::debug!(%error, "this worker cannot be recorded; trying again");
+        }
+    }
+}
+
+/// Records what this worker counts until it is stopped.
+async fn record_counts(engine: Arc<Engine>, stop: CancellationToken) {
+    let failing = Incident::default();
+    let mut interval = Interval::new(RECORD_COUNTS_EVERY, &stop);
+    while interval.tick().await {
+        match engine.record_activity().await {
+            Ok(()) if failing.succeed() => {
+                tracing::info!("other workers see the counts of this worker again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                // An outage of the store has lines of its own.
+                if engine.try_write().await.is_ok() && failing.fail() {
+                    tracing::warn!(%error, "other workers do not see how many events this worker ingests; trying again");
+                } else {
+                    tracing::debug!(%error, "the counts of this worker cannot be recorded; trying again");
+                }
             }
         }
-    };
-    let counting = async {
-        let mut interval = Interval::new(RECORD_COUNTS_EVERY, &stop);
-        while interval.tick().await {
-            if let Err(error) = engine.record_activity().await {
-                tracing::debug!(%error, "what this worker has counted cannot be recorded; trying again");
-            }
-        }
-    };
-    tokio::join!(recording, counting);
+    }
 }
 
 async fn look(engine: &Engine, worker: &ThisWorker) -> Result<(), StoreError> {

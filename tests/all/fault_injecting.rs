@@ -233,8 +233,8 @@ delegate! {
         postpone_access_log(since: DateTime<Utc>) -> ();
     }
     Activity {
-        activity(since: DateTime<Utc>, except: i64) -> Vec<(DateTime<Utc>, MinuteCounts)>;
-        record_activity(process: i64, minutes: &[(DateTime<Utc>, MinuteCounts)], kept_since: DateTime<Utc>) -> ();
+        activity(since: DateTime<Utc>, until: DateTime<Utc>, other_than: i64) -> Vec<(DateTime<Utc>, MinuteCounts)>;
+        record_activity(worker: i64, minutes: &[(DateTime<Utc>, MinuteCounts)], oldest: DateTime<Utc>) -> ();
     }
     Audit {
         act(action: &OperatorAction, entry: &AuditEntry) -> bool;

@@ -235,3 +235,69 @@ fn a_worker_that_cannot_record_itself_works() {
     site.sql("alter table workers rename to elsewhere");
     assert!(running.stop().success(), "it stops without its record");
 }
+
+/// The events that were applied in the last hour, as a worker counts them.
+fn applied(by: &Running) -> u64 {
+    let (status, body) = by.get("/v1/activity");
+    assert_eq!(status, 200, "{body}");
+    let activity: Value = serde_json::from_str(&body).expect("JSON");
+    let minutes = activity["minutes"].as_array().expect("minutes");
+    minutes
+        .iter()
+        .filter_map(|minute| minute["applied"].as_u64())
+        .sum()
+}
+
+#[test]
+fn each_worker_counts_the_events_of_all_and_one_with_a_wrong_clock_removes_none() {
+    let site = Site::new("presence_counts");
+    let first = worker(&site, "one");
+    let (status, answer) = first.add_client("shop-1");
+    assert!(status < 300, "{answer}");
+    assert_eq!(applied(&first), 1, "its own at once");
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+2d").expect("a file");
+    let shifted = faketime::env(&clock);
+    let mut settings: Vec<(&str, &str)> = shifted
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    settings.push(("HOSTNAME", "two"));
+    // It is not ready, because its clock is wrong.
+    let ahead = site.tenure(&settings).start();
+    ahead.wait_until("the event of the other worker", || applied(&ahead) == 1);
+    let (status, answer) = ahead.add_client("shop-2");
+    assert!(status < 300, "{answer}");
+    assert_eq!(applied(&ahead), 2);
+    first.wait_until("the event of the other worker", || applied(&first) == 2);
+    // What a worker has counted stays when it stops, and when it is killed.
+    assert!(ahead.stop().success());
+    assert_eq!(applied(&first), 2);
+    // SIGKILL.
+    drop(first);
+    let later = worker(&site, "three");
+    assert_eq!(applied(&later), 2);
+    assert!(later.stop().success());
+}
+
+#[test]
+fn a_worker_that_cannot_record_its_counts_says_so_once_and_is_not_gone_when_it_stops() {
+    let site = Site::new("presence_uncounted");
+    let running = worker(&site, "one");
+    running.wait_until("listed", || listed(&running).len() == 1);
+    site.sql("alter table activity rename to elsewhere");
+    let fails = "other workers do not see how many events this worker ingests";
+    let (status, answer) = running.add_client("shop-1");
+    assert!(status < 300, "{answer}");
+    running.wait_until("a line of the log", || running.log().contains(fails));
+    site.sql("alter table elsewhere rename to activity");
+    let works = "other workers see the counts of this worker again";
+    running.wait_until("a line of the log", || running.log().contains(works));
+    assert_eq!(running.log().matches(fails).count(), 1);
+    site.sql("alter table activity rename to elsewhere");
+    let (status, answer) = running.add_client("shop-2");
+    assert!(status < 300, "{answer}");
+    assert!(running.stop().success());
+    assert_eq!(site.count("workers"), 0);
+}

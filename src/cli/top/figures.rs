@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::cli::worker::Worker;
 use crate::config::{Schedule, Settings};
@@ -15,7 +16,7 @@ use crate::domain::Sweep;
 use crate::engine::{
     Check, Engine, ExpiryCounts, Issue, Overview, QueueDepth, RefusalCounts, tone_of, verdict,
 };
-use crate::http::{Minute, Worker as Known};
+use crate::http::{Minute, Worker as WorkerResponse};
 use crate::store::StoreError;
 
 /// Minutes that are shown.
@@ -33,8 +34,10 @@ pub struct Figures {
     pub minutes: Vec<Minute>,
     /// None: they are still being counted.
     pub expiries: Option<ExpiryCounts>,
-    /// What only a worker knows, or why it does not say.
-    pub worker: Result<WorkerFigures, NoFigures>,
+    /// The checks of the worker.
+    pub checks: Result<Vec<Check>, NoFigures>,
+    /// The messages that wait in the queue of each lane, as the worker knows them.
+    pub queues: Result<BTreeMap<String, QueueDepth>, NoFigures>,
 }
 
 /// Why there are no figures of a worker.
@@ -51,14 +54,6 @@ pub enum NoFigures {
     NoToken(SocketAddr),
     #[error("what answers at {0} is not a worker of this version")]
     NoWorker(SocketAddr),
-}
-
-/// What only a worker knows.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerFigures {
-    pub checks: Vec<Check>,
-    /// The messages that wait in the queue of each lane.
-    pub queues: BTreeMap<String, QueueDepth>,
 }
 
 /// Reads figures, from the store and from the worker that listens where the settings say.
@@ -87,41 +82,48 @@ impl Reader {
     pub async fn read(&self) -> Result<Figures, StoreError> {
         // Each time: while the machine sleeps, no time passes for it.
         self.engine.compare_clock().await?;
-        let (overview, refusals, minutes, worker) = tokio::join!(
+        let (overview, refusals, minutes, checks, queues) = tokio::join!(
             self.engine.overview(&self.schedules, self.is_relayed),
             self.engine.count_refusals(),
             self.engine.activity(MINUTES, 1),
-            self.ask_worker(),
+            self.read_checks(),
+            self.read_queues(),
         );
         Ok(Figures {
             overview: overview?,
             refusals: refusals?,
             minutes: minutes?.into_iter().map(Minute::of).collect(),
             expiries: None,
-            worker,
+            checks,
+            queues,
         })
     }
 
-    async fn ask_worker(&self) -> Result<WorkerFigures, NoFigures> {
+    /// Asks the worker, and returns its address with the response.
+    async fn ask(&self, path: &str) -> Result<(SocketAddr, StatusCode, Value), NoFigures> {
         let worker = self.worker.as_ref().ok_or(NoFigures::NotListening)?;
-        let no_answer = |error: anyhow::Error| NoFigures::NoAnswer(crate::cli::explain(&error));
-        let no_worker = || NoFigures::NoWorker(worker.address);
-        let (_, ready) = worker.get("/readyz", ANSWER_WITHIN).await.map_err(no_answer)?;
-        let ready: Readiness = serde_json::from_value(ready).map_err(|_| no_worker())?;
-        let (status, known) = worker.get("/v1/worker", ANSWER_WITHIN).await.map_err(no_answer)?;
-        let known: Known = match status {
-            StatusCode::OK => serde_json::from_value(known).map_err(|_| no_worker())?,
+        let response = worker.get(path, ANSWER_WITHIN).await;
+        let (status, body) = response.map_err(|error| NoFigures::NoAnswer(crate::cli::explain(&error)))?;
+        Ok((worker.address, status, body))
+    }
+
+    async fn read_checks(&self) -> Result<Vec<Check>, NoFigures> {
+        let (address, _, body) = self.ask("/readyz").await?;
+        let ready: Readiness = serde_json::from_value(body).map_err(|_| NoFigures::NoWorker(address))?;
+        Ok(ready.checks.into_iter().map(check).collect())
+    }
+
+    async fn read_queues(&self) -> Result<BTreeMap<String, QueueDepth>, NoFigures> {
+        let (address, status, body) = self.ask("/v1/worker").await?;
+        match status {
+            StatusCode::OK => serde_json::from_value(body)
+                .map(|response: WorkerResponse| response.queues)
+                .map_err(|_| NoFigures::NoWorker(address)),
             // It waits for its store, which its checks say.
-            StatusCode::SERVICE_UNAVAILABLE => Known::default(),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(NoFigures::NoToken(worker.address));
-            }
-            _ => return Err(no_worker()),
-        };
-        Ok(WorkerFigures {
-            checks: ready.checks.into_iter().map(check).collect(),
-            queues: known.queues,
-        })
+            StatusCode::SERVICE_UNAVAILABLE => Ok(BTreeMap::new()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(NoFigures::NoToken(address)),
+            _ => Err(NoFigures::NoWorker(address)),
+        }
     }
 }
 
@@ -152,14 +154,23 @@ impl Figures {
     /// What is not well, the worst first.
     #[must_use]
     pub fn issues(&self) -> Vec<Issue> {
-        let checks = self.worker.as_ref().map(|worker| worker.checks.as_slice());
-        self.overview.issues(checks.unwrap_or_default())
+        self.overview.issues(self.checks.as_deref().unwrap_or_default())
     }
 
     /// How many messages wait in the queue of a lane, if a worker knows it.
     #[must_use]
     pub fn depth(&self, lane: &str) -> Option<QueueDepth> {
-        self.worker.as_ref().ok()?.queues.get(lane).copied()
+        self.queues.as_ref().ok()?.get(lane).copied()
+    }
+
+    /// What the worker did not say, and why.
+    #[must_use]
+    pub fn unknown(&self) -> Option<(&'static str, &NoFigures)> {
+        match (&self.checks, &self.queues) {
+            (Err(why), _) => Some(("The checks of the worker and its queues are unknown", why)),
+            (Ok(_), Err(why)) => Some(("The queues of the worker are unknown", why)),
+            (Ok(_), Ok(_)) => None,
+        }
     }
 }
 
@@ -184,9 +195,9 @@ impl Serialize for Figures {
         map.serialize_entry("verdict", &verdict(&issues))?;
         map.serialize_entry("issues", &issues)?;
         map.serialize_entry("minutes", &self.minutes)?;
-        map.serialize_entry("queues", &self.worker.as_ref().ok().map(|worker| &worker.queues))?;
-        let problem = self.worker.as_ref().err();
-        map.serialize_entry("worker_problem", &problem.map(ToString::to_string))?;
+        map.serialize_entry("queues", &self.queues.as_ref().ok())?;
+        let problem = self.unknown().map(|(_, why)| why.to_string());
+        map.serialize_entry("worker_problem", &problem)?;
         map.serialize_entry("workers", workers)?;
         map.serialize_entry("sweeps", sweeps)?;
         map.serialize_entry("lanes", lanes)?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub use figures::{Figures, Reader, WorkerFigures};
+pub use figures::{Figures, Reader};
 pub use screen::{Screen, Trouble, draw};
 pub use session::Drawing;
 

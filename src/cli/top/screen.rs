@@ -237,7 +237,7 @@ fn well(palette: Palette, issues: &[Issue], figures: &Figures) -> Vec<Line<'stat
     lines
 }
 
-/// Every issue: what is not well, and what to do. At last, why nobody knows whether a worker would report more.
+/// Every issue: what is not well, and what to do. Last, what is unknown, and why.
 fn all(palette: Palette, issues: &[Issue], figures: &Figures) -> Vec<Line<'static>> {
     let line = |issue: &Issue| {
         Line::from(vec![
@@ -248,8 +248,8 @@ fn all(palette: Palette, issues: &[Issue], figures: &Figures) -> Vec<Line<'stati
             Span::raw(lists::harmless(&issue.then)),
         ])
     };
-    let unknown = figures.worker.as_ref().err().map(|why| {
-        let text = format!("No worker was asked for its checks and queues: {why}.");
+    let unknown = figures.unknown().map(|(what, why)| {
+        let text = format!("{what}: {why}.");
         Line::styled(lists::harmless(&text), muted())
     });
     issues.iter().map(line).chain(unknown).collect()
@@ -335,8 +335,8 @@ fn help(every: Duration) -> Vec<Line<'static>> {
             "The figures are read every {}.",
             humantime::format_duration(every)
         ),
-        "How many messages wait is what the worker at http.listen knows;".to_owned(),
-        "everything else is in the store.".to_owned(),
+        "Checks and waiting messages come from the worker at http.listen,".to_owned(),
+        "everything else comes from the store.".to_owned(),
     ]
     .into_iter()
     .map(Line::raw)

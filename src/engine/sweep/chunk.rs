@@ -1,6 +1,7 @@
 //! One chunk of a sweep: locks its clients, fires their timers, and commits.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use super::Engine;
 use super::pass::{Output, Pass};
@@ -27,19 +28,29 @@ impl Engine {
     ) -> Result<Swept, StoreError> {
         let error = match self.sweep_clients(&keys, pass).await {
             Err(error) if !error.is_transient() => error,
-            done => return done,
+            Err(error) => return Err(error),
+            Ok(swept) => {
+                self.note_swept(&keys, pass);
+                return Ok(swept);
+            }
         };
-        tracing::warn!(sweep = %pass.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
+        tracing::debug!(sweep = %pass.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
         let mut swept = Swept::default();
         for key in keys {
             match self.sweep_clients(std::slice::from_ref(&key), pass).await {
                 Ok(mut one) => {
+                    self.note_swept(std::slice::from_ref(&key), pass);
                     swept.counts += one.counts;
                     swept.changes.append(&mut one.changes);
                 }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    tracing::error!(sweep = %pass.sweep, client = %key, %error, "the client cannot be swept");
+                    if self.unsweepable.fail(pass.sweep, &key, Instant::now()) {
+                        tracing::error!(
+                            sweep = %pass.sweep, client = %key, %error,
+                            "the client cannot be swept; each run of the sweep tries again"
+                        );
+                    }
                     swept.counts.failed += 1;
                 }
             }
@@ -55,6 +66,12 @@ impl Engine {
             self.store.add_run_counts(run, &counts).await?;
         }
         Ok(swept)
+    }
+
+    fn note_swept(&self, keys: &[ClientKey], pass: &Pass<'_>) {
+        for key in self.unsweepable.succeed(pass.sweep, keys) {
+            tracing::info!(sweep = %pass.sweep, client = %key, "the client is swept again");
+        }
     }
 
     async fn sweep_clients(&self, keys: &[ClientKey], pass: &Pass<'_>) -> Result<Swept, StoreError> {

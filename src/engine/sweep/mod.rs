@@ -1,6 +1,7 @@
 //! Sweeps: find the clients that have a timer due, and fire it.
 
 mod chunk;
+mod failing;
 mod pass;
 mod report;
 mod run;
@@ -9,6 +10,7 @@ mod trip;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use failing::FailingClients;
 pub use report::SweepReport;
 
 use super::Engine;

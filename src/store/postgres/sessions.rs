@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::servers;
 use super::servers::{Refusal, Servers};
 use super::session::AT_ONCE;
+use crate::incident::Incident;
 use crate::store::{Connections, Result, StoreError};
 
 /// Pauses between attempts to connect. Each is twice the last.
@@ -34,8 +35,8 @@ const LONGEST_LIFE: Duration = Duration::from_mins(30);
 
 /// How long to wait before asking a full server for more sessions.
 const FULL: Duration = Duration::from_secs(30);
-/// How often this is logged.
-const LOG_EVERY: Duration = Duration::from_mins(10);
+/// After that long without a refusal, the server is no longer full.
+const CALM: Duration = Duration::from_mins(1);
 
 /// How long a server may take to end a closed session.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
@@ -73,9 +74,8 @@ struct Pool {
 }
 
 /// When the server last refused a connection.
-#[derive(Default)]
 struct Full {
-    logged: Option<Instant>,
+    failing: Incident,
     why: Option<String>,
 }
 
@@ -121,7 +121,10 @@ impl Sessions {
             count: Arc::default(),
             era: AtomicU64::new(0),
             patience,
-            full: Mutex::default(),
+            full: Mutex::new(Full {
+                failing: Incident::with_calm(CALM),
+                why: None,
+            }),
         }))
     }
 
@@ -297,7 +300,7 @@ impl Sessions {
         let era = self.0.era.load(Ordering::Relaxed);
         let opened = self.0.servers.open("tenure", &self.0.settings).await?;
         self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.full().why = None;
+        self.note_opened();
         Ok(Live {
             connection: opened.connection,
             era,
@@ -349,14 +352,21 @@ impl Sessions {
         true
     }
 
+    fn note_opened(&self) {
+        let mut full = self.full();
+        full.why = None;
+        if full.failing.succeed() {
+            tracing::info!("PostgreSQL accepts more connections again");
+        }
+    }
+
     fn report_full(&self, error: &StoreError) {
         let mut full = self.full();
         full.why = Some(format!(
             "all {} connections that the server allows are in use ({error})",
             self.0.count.load(Ordering::Relaxed)
         ));
-        if full.logged.is_none_or(|logged| logged.elapsed() > LOG_EVERY) {
-            full.logged = Some(Instant::now());
+        if full.failing.fail() {
             tracing::warn!(
                 store.connections = self.0.count.load(Ordering::Relaxed),
                 store.max_connections = self.0.most,

@@ -1,12 +1,11 @@
-//! How many events and changes each minute brought, as each process has counted them.
+//! Events and changes per minute, as each worker has counted them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::session::Transaction;
 use super::{SqliteStore, micros};
-use crate::store::activity::{ActivityRow, sums};
-use crate::store::columns::json;
+use crate::store::activity::MinuteRow;
 use crate::store::{Activity, MinuteCounts, Result};
 
 #[async_trait]
@@ -14,44 +13,54 @@ impl Activity for SqliteStore {
     async fn activity(
         &self,
         since: DateTime<Utc>,
-        except: i64,
+        until: DateTime<Utc>,
+        other_than: i64,
     ) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>> {
-        let rows: Vec<ActivityRow<i64>> = sqlx::query_as(
-            "select minute, counts
+        let rows: Vec<MinuteRow<i64>> = sqlx::query_as(
+            "select minute, sum(applied) as applied, sum(duplicate) as duplicate, sum(refused) as refused, sum(dead) as dead,
+                    sum(deferred) as deferred, sum(by_event) as by_event, sum(by_timer) as by_timer,
+                    sum(corrections) as corrections
              from activity
-             where minute >= ?1 and process <> ?2
+             where minute >= ?1 and minute <= ?2 and worker <> ?3
+             group by minute
              order by minute",
         )
         .bind(micros(since))
-        .bind(except)
+        .bind(micros(until))
+        .bind(other_than)
         .fetch_all(&self.readers)
         .await?;
-        sums(rows)
+        rows.into_iter().map(MinuteRow::read).collect()
     }
 
     async fn record_activity(
         &self,
-        process: i64,
+        worker: i64,
         minutes: &[(DateTime<Utc>, MinuteCounts)],
-        kept_since: DateTime<Utc>,
+        oldest: DateTime<Utc>,
     ) -> Result<()> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
             sqlx::query("delete from activity where minute < ?1")
-                .bind(micros(kept_since))
+                .bind(micros(oldest))
                 .execute(&mut *transaction)
                 .await?;
-            for (minute, counts) in minutes.iter().filter(|(minute, _)| *minute >= kept_since) {
-                sqlx::query(
-                    "insert into activity (minute, process, counts)
-                     values (?1, ?2, ?3)
-                     on conflict (minute, process) do update set counts = excluded.counts",
+            for (minute, counts) in minutes.iter().filter(|(minute, _)| *minute >= oldest) {
+                let mut recorded = sqlx::query(
+                    "insert into activity (minute, worker, applied, duplicate, refused, dead, deferred, by_event, by_timer,
+                                           corrections)
+                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                     on conflict (minute, worker) do update
+                     set applied = excluded.applied, duplicate = excluded.duplicate, refused = excluded.refused,
+                         dead = excluded.dead, deferred = excluded.deferred, by_event = excluded.by_event,
+                         by_timer = excluded.by_timer, corrections = excluded.corrections",
                 )
                 .bind(micros(*minute))
-                .bind(process)
-                .bind(json(counts))
-                .execute(&mut *transaction)
-                .await?;
+                .bind(worker);
+                for count in counts.columns() {
+                    recorded = recorded.bind(count);
+                }
+                recorded.execute(&mut *transaction).await?;
             }
             transaction.commit().await
         })

@@ -256,7 +256,7 @@ fn it_shows_changes_of_the_store_resizes_and_restores_the_terminal() {
             .is_some_and(|line| line.trim_end().chars().count() > 100)
     });
     top.press("?");
-    top.wait_for("everything else is in the store");
+    top.wait_for("everything else comes from the store");
     top.press("?i");
     top.wait_for("┌Issues");
     top.press("r");
@@ -283,7 +283,7 @@ fn keys_and_signals_end_it_and_restore_the_terminal() {
     let mut asking = top(&given, &address, &[]);
     asking.wait_for("2 dead letters open");
     asking.press("i");
-    asking.wait_for("No worker was asked for its checks and queues");
+    asking.wait_for("The checks of the worker and its queues are unknown");
     asking.press("q");
     assert_eq!(asking.ended().code(), Some(0));
     for (name, end) in ends {

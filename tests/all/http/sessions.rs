@@ -452,13 +452,18 @@ async fn actions_are_slowed_down_where_sign_ins_have_failed() {
     let operator = Browser::signed_in(&server, TOKEN).await;
     let csrf = operator.csrf().await;
     let mut guesser = Browser::of(&server);
-    for failures in 0..5 {
-        for _ in 0..if failures == 4 { 30 } else { 0 } {
-            let response = operator.post("/act", &format!("csrf={csrf}")).await;
-            assert_eq!(response.status(), StatusCode::OK, "four failures are a person's");
-        }
+    for _ in 0..4 {
         guesser.sign_in("guess").await;
     }
+    for _ in 0..30 {
+        let response = operator.post("/act", &format!("csrf={csrf}")).await;
+        assert_eq!(
+            response.status(),
+            StatusCode::OK,
+            "four wrong tokens are a person's"
+        );
+    }
+    guesser.sign_in("guess").await;
     let admitted = act_until_refused(&operator, &csrf).await;
     assert!(admitted >= 10, "{admitted}");
     // The same with a token: what an operator does over the API is an action too, and nothing else is.
@@ -487,6 +492,19 @@ async fn actions_are_slowed_down_where_sign_ins_have_failed() {
     assert_eq!(guesser.sign_in(TOKEN).await.status(), StatusCode::SEE_OTHER);
     let csrf = guesser.csrf().await;
     assert!(act_until_refused(&guesser, &csrf).await >= 1);
+}
+
+#[tokio::test]
+async fn wrong_tokens_of_programs_slow_down_actions_and_no_sign_in() {
+    let server = with_tokens().await;
+    let mut operator = Browser::of(&server);
+    for _ in 0..50 {
+        let request = operator.request(Method::GET, "/v1/clients").bearer_auth("guess");
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(operator.sign_in(TOKEN).await.status(), StatusCode::SEE_OTHER);
+    let csrf = operator.csrf().await;
+    assert!(act_until_refused(&operator, &csrf).await >= 10);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What processes have counted in each minute.
+//! Events and changes per minute, as workers have counted them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tenure::store::{ChangeCounts, MinuteCounts, Store};
@@ -33,11 +33,13 @@ fn all() -> MinuteCounts {
     }
 }
 
-async fn since(store: &dyn Store, since: i64, except: i64) -> Vec<(DateTime<Utc>, MinuteCounts)> {
-    store.activity(minute(since), except).await.expect("counts")
+/// The counts from a minute to the tenth.
+async fn since(store: &dyn Store, since: i64, other_than: i64) -> Vec<(DateTime<Utc>, MinuteCounts)> {
+    let counts = store.activity(minute(since), minute(10), other_than).await;
+    counts.expect("counts")
 }
 
-pub async fn the_counts_of_other_processes_are_added_up(fresh: Fresh) {
+pub async fn the_counts_of_other_workers_are_added_up(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b, nobody) = (i64::MIN, i64::MAX, 0);
     assert_eq!(since(store, 0, nobody).await, []);
@@ -60,7 +62,13 @@ pub async fn the_counts_of_other_processes_are_added_up(fresh: Fresh) {
     sum += all();
     assert_eq!(sum.changes.corrections, 2 * all().changes.corrections);
     assert_eq!(since(store, 2, nobody).await, [(minute(3), sum)]);
-    // Twice is as once: a process states what it has counted in a minute, and does not add to it.
+    // What a clock that was ahead has recorded is not shown yet.
+    store
+        .record_activity(a, &[(minute(11), all())], minute(0))
+        .await
+        .expect("recorded");
+    assert_eq!(since(store, 4, nobody).await, []);
+    // Twice is as once: a worker states what it has counted in a minute, and does not add to it.
     store
         .record_activity(a, &[(minute(1), applied(11))], minute(0))
         .await
@@ -79,7 +87,7 @@ pub async fn counts_that_are_no_longer_kept_are_removed(fresh: Fresh) {
         .record_activity(1, &counted, minute(0))
         .await
         .expect("recorded");
-    // Another process removes them too, and what is too old from the start is not recorded.
+    // Another worker removes them too, and what is too old from the start is not recorded.
     let counted = [(minute(1), applied(3)), (minute(9), applied(4))];
     store
         .record_activity(2, &counted, minute(2))

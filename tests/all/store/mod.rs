@@ -292,7 +292,7 @@ conformance! {
         the_view_of_the_access_log_shows_names,
         it_is_recorded_since_when_the_access_log_is_on;
     activity:
-        the_counts_of_other_processes_are_added_up,
+        the_counts_of_other_workers_are_added_up,
         counts_that_are_no_longer_kept_are_removed;
     audit:
         entries_are_read_back_and_listed_newest_first,

@@ -1,0 +1,71 @@
+//! The clients that cannot be swept: a line of the log when that begins, and one when it ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::{ClientKey, Sweep};
+
+/// Beyond this many clients, each failure of another one is a line.
+const MOST: usize = 1_000;
+/// A client that fails again after this time begins to fail: a rebuild may have mended it meanwhile.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(48);
+
+/// The clients of which the log says that they cannot be swept, each with its last failure.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct FailingClients(Mutex<BTreeMap<(Sweep, ClientKey), Instant>>);
+
+impl FailingClients {
+    /// Notes a failure. True: the client begins to fail.
+    pub fn fail(&self, sweep: Sweep, key: &ClientKey, now: Instant) -> bool {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |last: &Instant| now.duration_since(*last) < FORGOTTEN_AFTER;
+        failing.retain(|_, last| is_recent(last));
+        let client = (sweep, key.clone());
+        if failing.len() >= MOST && !failing.contains_key(&client) {
+            return true;
+        }
+        failing.insert(client, now).is_none()
+    }
+
+    /// Notes that these clients were swept, and returns those that had failed.
+    pub fn succeed<'k>(&self, sweep: Sweep, keys: &'k [ClientKey]) -> Vec<&'k ClientKey> {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.is_empty() {
+            return Vec::new();
+        }
+        let failed = |key: &&ClientKey| failing.remove(&(sweep, (*key).clone())).is_some();
+        keys.iter().filter(failed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> ClientKey {
+        ClientKey::new("p", &format!("c{number}")).expect("a key")
+    }
+
+    #[test]
+    fn a_client_begins_and_ends_to_fail_once_in_each_sweep() {
+        let (failing, now) = (FailingClients::default(), Instant::now());
+        assert!(failing.fail(Sweep::AccessExpiry, &key(1), now));
+        assert!(!failing.fail(Sweep::AccessExpiry, &key(1), now));
+        assert!(failing.fail(Sweep::RequestLapse, &key(1), now));
+        let keys = [key(0), key(1)];
+        assert_eq!(failing.succeed(Sweep::AccessExpiry, &keys), [&key(1)]);
+        assert!(failing.succeed(Sweep::AccessExpiry, &keys).is_empty());
+        assert!(failing.fail(Sweep::AccessExpiry, &key(1), now));
+        assert!(failing.fail(Sweep::AccessExpiry, &key(1), now + FORGOTTEN_AFTER));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_no_failure_is_lost() {
+        let (failing, now) = (FailingClients::default(), Instant::now());
+        for number in 0..2 * MOST {
+            assert!(failing.fail(Sweep::AccessExpiry, &key(number), now), "{number}");
+        }
+        assert_eq!(failing.0.lock().expect("no panic").len(), MOST);
+    }
+}
