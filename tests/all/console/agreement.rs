@@ -10,46 +10,9 @@ use tenure::engine::{NextRun, SweepMode, SweepOptions};
 use tenure::store::{MinuteCounts, RefusalFilter};
 
 use super::browser::Browser;
-use super::html::page;
+use super::html::{card, cell, minute, page, row};
 use super::site::{Site, by, noon, year};
 use super::walks::due;
-use crate::support::http_client;
-
-/// The card with this heading.
-fn card<'p>(page: &'p str, heading: &str) -> &'p str {
-    let (_, card) = page
-        .split_once(&format!("<h2>{heading}</h2>"))
-        .unwrap_or_else(|| panic!("no {heading} in {page}"));
-    card.split("</section>").next().expect("its end")
-}
-
-/// The row of a card that contains this.
-fn row<'p>(card: &'p str, part: &str) -> &'p str {
-    let mut rows = card.split("<tr").skip(1);
-    rows.find(|row| row.contains(part))
-        .unwrap_or_else(|| panic!("no {part} in {card}"))
-}
-
-/// The text of a cell, without its tags.
-fn cell(row: &str, label: &str) -> String {
-    let (_, cell) = row
-        .split_once(&format!("data-label=\"{label}\">"))
-        .unwrap_or_else(|| panic!("no {label} in {row}"));
-    let cell = cell.split("</td>").next().expect("its end");
-    let parts = cell.split('<').enumerate().map(|(place, part)| {
-        if place == 0 {
-            part
-        } else {
-            part.split_once('>').map_or("", |(_, text)| text)
-        }
-    });
-    parts.collect()
-}
-
-/// A moment as a table shows it.
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M").to_string()
-}
 
 #[tokio::test]
 async fn the_overview_has_the_last_and_the_next_run_of_each_sweep() {
@@ -313,16 +276,6 @@ async fn a_search_by_account_finds_its_client() {
     assert!(text.contains("No client matches"), "{text}");
 }
 
-async fn api(path: &str) -> Value {
-    let response = http_client()
-        .get(year().url(path))
-        .send()
-        .await
-        .expect("a response");
-    assert_eq!(response.status(), 200, "{path}");
-    response.json().await.expect("JSON")
-}
-
 /// What a page counts, and the count as it shows it.
 type Counts<T> = Vec<(T, String)>;
 
@@ -351,7 +304,9 @@ async fn the_forecast_counts_what_the_api_lists() {
     let (now, days, partners): (DateTime<Utc>, Counts<NaiveDate>, Counts<String>) =
         serde_json::from_value(shown).expect("a forecast");
     let until = (now + TimeDelta::days(90)).format("%Y-%m-%dT%H:%M:%SZ");
-    let forecast = api(&format!("/v1/forecast?until={until}&limit=1000")).await;
+    let forecast = year()
+        .api(&format!("/v1/forecast?until={until}&limit=1000"))
+        .await;
     let mut by_day: BTreeMap<NaiveDate, BTreeSet<String>> = BTreeMap::new();
     let mut by_partner: BTreeMap<String, u64> = BTreeMap::new();
     for client in forecast["clients"].as_array().expect("clients") {
@@ -421,7 +376,7 @@ async fn the_what_if_shows_the_sums_of_the_api() {
              return [rows('Differences').map(texts), rows('By partner').map(texts), rows('By client').map(days)]",
         )
         .await;
-    let what_if = api("/v1/what-if?set=access.idle%3D20d&limit=1000").await;
+    let what_if = year().api("/v1/what-if?set=access.idle%3D20d&limit=1000").await;
     assert_eq!(what_if["next"], Value::Null);
     let totals = &what_if["totals"];
     let expected = [

@@ -1,16 +1,19 @@
-//! Pages as text, and the links in them.
+//! Pages as text, and what is in them: links, cards, rows, cells.
+
+use chrono::{DateTime, Utc};
 
 use super::site::Site;
 use crate::support::http_client;
 
 /// The text of a page.
 pub async fn page(site: &Site, path: &str) -> String {
-    let response = http_client()
-        .get(site.url(path))
-        .send()
-        .await
-        .expect("a response");
-    assert_eq!(response.status(), 200, "{path}");
+    fetch(&site.url(path)).await
+}
+
+/// The text of the page at a URL.
+pub async fn fetch(url: &str) -> String {
+    let response = http_client().get(url).send().await.expect("a response");
+    assert_eq!(response.status(), 200, "{url}");
     response.text().await.expect("text")
 }
 
@@ -22,4 +25,63 @@ pub fn links(text: &str, begin: &str) -> Vec<String> {
         .filter(|link| link.starts_with(begin))
         .map(|link| link.replace("&amp;", "&"))
         .collect()
+}
+
+/// The card with this heading.
+pub fn card<'p>(page: &'p str, heading: &str) -> &'p str {
+    let (_, card) = page
+        .split_once(&format!("<h2>{heading}</h2>"))
+        .unwrap_or_else(|| panic!("no {heading} in {page}"));
+    card.split("</section>").next().expect("its end")
+}
+
+/// The row of a card that contains this.
+pub fn row<'p>(card: &'p str, part: &str) -> &'p str {
+    let mut rows = card.split("<tr").skip(1);
+    rows.find(|row| row.contains(part))
+        .unwrap_or_else(|| panic!("no {part} in {card}"))
+}
+
+/// A cell of a row, with its tags.
+pub fn raw_cell<'p>(row: &'p str, label: &str) -> &'p str {
+    let (_, cell) = row
+        .split_once(&format!("data-label=\"{label}\">"))
+        .unwrap_or_else(|| panic!("no {label} in {row}"));
+    let ends = ["</td>", "</th>"].into_iter().filter_map(|end| cell.find(end));
+    &cell[..ends.min().expect("its end")]
+}
+
+/// The text of a cell, without its tags.
+pub fn cell(row: &str, label: &str) -> String {
+    text(raw_cell(row, label))
+}
+
+/// The names and descriptions of a card's list, with the tags of the descriptions.
+pub fn descriptions(card: &str) -> Vec<(String, &str)> {
+    let entries = card.split("<dt").skip(1);
+    entries
+        .map(|entry| {
+            let (name, rest) = entry.split_once("</dt>").expect("a name");
+            let (_, name) = name.split_once('>').expect("a name");
+            let (_, rest) = rest.split_once('>').expect("a description");
+            (text(name), rest.split("</dd>").next().expect("its end"))
+        })
+        .collect()
+}
+
+/// The text of some markup.
+pub fn text(markup: &str) -> String {
+    let parts = markup.split('<').enumerate().map(|(place, part)| {
+        if place == 0 {
+            part
+        } else {
+            part.split_once('>').map_or("", |(_, text)| text)
+        }
+    });
+    parts.collect()
+}
+
+/// A moment as a table shows it.
+pub fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
 }

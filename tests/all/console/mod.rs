@@ -23,6 +23,7 @@ mod shift;
 pub mod site;
 mod stage;
 mod stories;
+mod values;
 mod walk;
 mod walks;
 mod without_console;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
@@ -23,6 +23,8 @@ use tenure::wire::{Decoder, Limits, Message, Pairs, STRUCTURED};
 use tenure::{console, telemetry, wire};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::http_client;
 
 /// A worker that serves HTTP with the console, on a store and a clock of its own.
 pub struct Site {
@@ -73,6 +75,12 @@ async fn serve(address: SocketAddr, api: Arc<Api>, stop: &CancellationToken) -> 
     let address = listener.local_addr().expect("an address");
     let serving = http::serve(listener, api, stop.clone());
     (address, tokio::spawn(async move { drop(serving.await) }))
+}
+
+async fn json_of(url: &str) -> Value {
+    let response = http_client().get(url).send().await.expect("a response");
+    assert_eq!(response.status(), 200, "{url}");
+    response.json().await.expect("JSON")
 }
 
 impl Site {
@@ -142,6 +150,11 @@ impl Site {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What the API says.
+    pub async fn api(&self, path: &str) -> Value {
+        json_of(&self.url(path)).await
     }
 
     /// Ingests an event of a client of `acme`.
@@ -273,6 +286,11 @@ pub struct Year {
 impl Year {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What the API says.
+    pub async fn api(&self, path: &str) -> Value {
+        json_of(&self.url(path)).await
     }
 }
 

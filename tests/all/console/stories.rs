@@ -5,15 +5,12 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::site::{Site, Year, noon, year};
-use crate::support::http_client;
 
 /// What the API says about the client of the year.
 async fn api(year: &Year, rest: &str) -> Value {
     let (partner, client) = year.client.split_once('/').expect("a client");
-    let url = year.url(&format!("/v1/partners/{partner}/clients/{client}{rest}"));
-    let response = http_client().get(url).send().await.expect("a response");
-    assert_eq!(response.status(), 200, "{rest}");
-    response.json().await.expect("JSON")
+    year.api(&format!("/v1/partners/{partner}/clients/{client}{rest}"))
+        .await
 }
 
 /// The story of the year's client, without what is to come.
