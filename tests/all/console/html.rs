@@ -35,6 +35,12 @@ pub fn card<'p>(page: &'p str, heading: &str) -> &'p str {
     card.split("</section>").next().expect("its end")
 }
 
+/// The rows of the body of a card's table.
+pub fn rows(card: &str) -> Vec<&str> {
+    let (_, body) = card.split_once("<tbody>").unwrap_or_default();
+    body.split("<tr").skip(1).collect()
+}
+
 /// The row of a card that contains this.
 pub fn row<'p>(card: &'p str, part: &str) -> &'p str {
     let mut rows = card.split("<tr").skip(1);

@@ -21,6 +21,7 @@ mod reasons;
 mod searches;
 mod shift;
 pub mod site;
+mod sources;
 mod stage;
 mod stories;
 mod values;
