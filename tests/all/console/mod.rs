@@ -16,6 +16,7 @@ mod logs;
 mod outcomes;
 mod overview;
 mod pages;
+mod policies;
 mod readers;
 mod reasons;
 mod searches;
