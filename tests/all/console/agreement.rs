@@ -1,9 +1,9 @@
-//! What cards and lists contain, compared with the engine and the API: the overview, refusals, searches, the forecast, the what-if.
+//! What cards and lists contain, compared with the engine and the API: the overview, refusals, searches, the forecast.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 use tenure::config::{Schedule, Settings};
 use tenure::domain::Sweep;
 use tenure::engine::{NextRun, SweepMode, SweepOptions};
@@ -346,85 +346,4 @@ async fn the_forecast_counts_what_the_api_lists() {
         .map(|(partner, count)| (partner, number(&count)))
         .collect();
     assert_eq!(shown, by_partner);
-}
-
-/// A sum as the page of the what-if shows it.
-fn sum(totals: &Value) -> String {
-    let number = |name: &str| totals[name].as_u64().expect("a number");
-    let counted = |count: u64, noun: &str| {
-        let plural = if count == 1 { "" } else { "s" };
-        format!("{count} {noun}{plural}")
-    };
-    match (number("clients"), number("days")) {
-        (0, _) => "nobody".into(),
-        (clients, days) => format!("{}, {}", counted(clients, "client"), counted(days, "day")),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_what_if_shows_the_sums_of_the_api() {
-    let Some(browser) = Browser::start().await else {
-        return;
-    };
-    browser.open(&year().url("/what-if?access.idle=20d")).await;
-    let shown = browser
-        .evaluate(
-            "const rows = heading => [...[...document.querySelectorAll('.card')] \
-               .find(card => card.querySelector('h2')?.textContent === heading).querySelectorAll('tbody tr')]; \
-             const texts = row => [...row.children].map(cell => cell.textContent.replace(/\\u00a0/g, ' ').replace(/\\u202f/g, '')); \
-             const days = row => [row.querySelector('th').textContent, row.querySelector('[data-label=\"Billing days\"]').textContent]; \
-             return [rows('Differences').map(texts), rows('By partner').map(texts), rows('By client').map(days)]",
-        )
-        .await;
-    let what_if = year().api("/v1/what-if?set=access.idle%3D20d&limit=1000").await;
-    assert_eq!(what_if["next"], Value::Null);
-    let totals = &what_if["totals"];
-    let expected = [
-        ("Access", "access"),
-        ("Billing", "billing"),
-        ("Commission", "commission"),
-    ]
-    .map(|(name, field)| {
-        [
-            name.to_owned(),
-            sum(&totals[field]["lost"]),
-            sum(&totals[field]["gained"]),
-        ]
-    });
-    assert_eq!(shown[0], json!(expected));
-    let partners = what_if["partners"].as_array().expect("partners").iter();
-    let partners: Vec<Value> = partners
-        .filter(|partner| partner["differ"] != 0)
-        .map(|partner| {
-            json!([
-                partner["partner"],
-                partner["differ"].to_string(),
-                sum(&partner["access"]["lost"]),
-                sum(&partner["access"]["gained"]),
-                sum(&partner["billing"]["lost"]),
-                sum(&partner["billing"]["gained"]),
-            ])
-        })
-        .collect();
-    assert!(!partners.is_empty(), "{what_if}");
-    assert_eq!(shown[1], json!(partners));
-    let billing: BTreeMap<String, i64> = what_if["clients"]
-        .as_array()
-        .expect("clients")
-        .iter()
-        .map(|client| {
-            let days = |name: &str| client["billing"][name].as_i64().expect("days");
-            let key = client["client"].as_str().expect("a client");
-            (key.to_owned(), days("gained_days") - days("lost_days"))
-        })
-        .collect();
-    let clients: Vec<(String, String)> = serde_json::from_value(shown[2].clone()).expect("clients");
-    assert!(!clients.is_empty());
-    for (client, days) in clients {
-        let days = match days.as_str() {
-            "–" => 0,
-            days => days.replace('−', "-").parse::<i64>().expect("a number"),
-        };
-        assert_eq!(billing.get(&client), Some(&days), "{client}");
-    }
 }
