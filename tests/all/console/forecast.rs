@@ -1,9 +1,11 @@
 //! The page of the forecast: clean-ups, what is overdue, and the changes of a day.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
 
-use super::html::{links, page};
+use super::html::{chart_numbers, links, numbers, page};
 use super::site::{Site, at, noon};
 
 /// Terminates a client with a report schedule, a margin rule and an assignment: it is cleaned up seven days later.
@@ -103,4 +105,91 @@ async fn a_day_of_the_forecast_is_listed_page_by_page() {
         .map(|client| format!("/clients/acme/c{client:03}"))
         .collect();
     assert_eq!(listed, expected);
+}
+
+/// What the bars count, with the types of the changes.
+const KINDS: [(&str, &[&str]); 6] = [
+    ("access expires", &["access.expired"]),
+    ("warning before expiry", &["access.expiring"]),
+    ("subscription ends", &["subscription.ended"]),
+    (
+        "clean-up",
+        &[
+            "report_schedule.removed",
+            "margin_rule.removed",
+            "assignment.removed",
+            "former_assignment.added",
+        ],
+    ),
+    ("invitation stalls", &["invitation.stalled"]),
+    ("request lapses", &["access.request_closed"]),
+];
+
+/// Clients that change in all of these ways within a month.
+async fn changing() -> Site {
+    let site = Site::start(noon(), &[("TENURE_ACCESS__REQUEST_LAPSES", "10d")]).await;
+    let day = |days| noon() + TimeDelta::days(days);
+    for (client, days) in [
+        ("expires", -50),
+        ("expires-too", -49),
+        ("ends", -20),
+        ("lapses", -20),
+    ] {
+        site.linked_at(client, day(days)).await;
+    }
+    let subscription = json!({"subscription_id": "s-1", "managed_by": "partner"});
+    site.event("ends", "subscription.added", day(-5), subscription)
+        .await;
+    site.event("ends", "client.archived", day(-2), json!({})).await;
+    site.event("lapses", "access.disabled", day(-3), json!({})).await;
+    site.event("lapses", "access.requested", day(-1), json!({})).await;
+    site.linked_at("cleaned", day(-4)).await;
+    terminated_at(&site, "cleaned", day(-3)).await;
+    site.event("stalls", "client.added", day(-1), json!({"name": "Stalls"}))
+        .await;
+    site.event("stalls", "client.invited", day(-1), json!({})).await;
+    site
+}
+
+#[tokio::test]
+async fn the_bars_of_the_forecast_show_what_the_api_lists_by_day_and_kind() {
+    let site = changing().await;
+    let until = (noon() + TimeDelta::days(30)).format("%Y-%m-%dT%H:%M:%SZ");
+    let forecast = site.api(&format!("/v1/forecast?until={until}&limit=1000")).await;
+    let clients = forecast["clients"].as_array().expect("clients").iter();
+    let changes = clients.flat_map(|client| client["changes"].as_array().expect("changes"));
+    let mut by_kind: BTreeMap<&str, BTreeMap<NaiveDate, u64>> = BTreeMap::new();
+    for change in changes {
+        let kind = change["type"].as_str().expect("a type");
+        let (name, _) = KINDS
+            .into_iter()
+            .find(|(_, types)| types.contains(&kind))
+            .unwrap_or_else(|| panic!("another kind: {change}"));
+        let at: DateTime<Utc> = change["time"]
+            .as_str()
+            .and_then(|at| at.parse().ok())
+            .expect("a time");
+        assert!(at > noon(), "nothing is overdue: {change}");
+        *by_kind
+            .entry(name)
+            .or_default()
+            .entry(at.date_naive())
+            .or_default() += 1;
+    }
+    assert_eq!(by_kind.len(), KINDS.len(), "{by_kind:?}");
+    let days: Vec<NaiveDate> = noon().date_naive().iter_days().take(31).collect();
+    let labels: Vec<String> = days.iter().map(|day| day.format("%-d %b").to_string()).collect();
+    let series: [(&str, Vec<u64>); 6] = KINDS.map(|(name, _)| {
+        let values = days.iter().map(|day| by_kind[name].get(day).copied());
+        (name, values.map(Option::unwrap_or_default).collect())
+    });
+    let text = page(&site, "/forecast").await;
+    let shown = numbers(&text, "Changes to come, by day and type");
+    assert_eq!(shown, chart_numbers(&labels, &series));
+    // A week after the link has ended.
+    let (_, day) = text.split_once("day=2026-03-06").expect("a day");
+    let (day, _) = day.split_once("</td>").expect("its end");
+    assert!(day.contains("title=\"subscription ends\""), "{day}");
+    let row = ["6 Mar", "0", "0", "1", "0", "0", "0"];
+    assert!(shown.iter().any(|shown| *shown == row), "{shown:?}");
 }

@@ -91,3 +91,36 @@ pub fn text(markup: &str) -> String {
 pub fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
+
+/// The table under a chart with this description: the names of its columns, and a row for each step.
+pub fn numbers(page: &str, description: &str) -> Vec<Vec<String>> {
+    let (_, table) = page
+        .split_once(&format!("aria-label=\"Numbers: {description}\">"))
+        .unwrap_or_else(|| panic!("no numbers of {description} in {page}"));
+    let (table, _) = table.split_once("</table>").expect("its end");
+    let cells = |row: &str| {
+        let cells = row.split("</t").filter_map(|cell| cell.rsplit('>').next());
+        let cells = cells.filter(|text| !text.is_empty());
+        cells
+            .map(|text| text.replace('\u{202f}', ""))
+            .collect::<Vec<String>>()
+    };
+    table.split("<tr>").skip(1).map(cells).collect()
+}
+
+/// The table that a chart must have, of a value of each series for each label: without the series and the steps that are zero.
+pub fn chart_numbers(labels: &[String], series: &[(&str, Vec<u64>)]) -> Vec<Vec<String>> {
+    let shown: Vec<_> = series
+        .iter()
+        .filter(|(_, values)| values.iter().any(|value| *value > 0))
+        .collect();
+    let names = shown.iter().map(|(name, _)| (*name).to_owned());
+    let mut table: Vec<Vec<String>> = vec![["Time (UTC)".to_owned()].into_iter().chain(names).collect()];
+    for (step, label) in labels.iter().enumerate() {
+        if shown.iter().any(|(_, values)| values[step] > 0) {
+            let values = shown.iter().map(|(_, values)| values[step].to_string());
+            table.push([label.clone()].into_iter().chain(values).collect());
+        }
+    }
+    table
+}

@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use tenure::engine::FeedStart;
+use tenure::store::{ChangeCounts, MinuteCounts};
 
-use super::html::page;
+use super::html::{chart_numbers, numbers, page};
 use super::site::{Site, at, by, noon};
 
 #[tokio::test]
@@ -202,4 +203,97 @@ async fn changes_are_counted_by_cause() {
             );
         }
     }
+}
+
+/// What a series of a chart counts.
+type Count = fn(&MinuteCounts) -> u64;
+
+const OUTCOMES: [(&str, Count); 5] = [
+    ("applied", |counts| counts.applied),
+    ("duplicate", |counts| counts.duplicate),
+    ("refused", |counts| counts.refused),
+    ("deferred", |counts| counts.deferred),
+    ("dead letter", |counts| counts.dead),
+];
+const CAUSES: [(&str, Count); 3] = [
+    ("event", |counts| counts.changes.by_event),
+    ("timer", |counts| counts.changes.by_timer),
+    ("correction", |counts| counts.changes.corrections),
+];
+
+/// Records what another worker has counted: each series has a number of its own. Events were deferred hours ago only.
+async fn count_elsewhere(site: &Site) {
+    let counts = |more: u64, deferred: u64| MinuteCounts {
+        applied: 1_000 + more,
+        duplicate: 200 + more,
+        refused: 30 + more,
+        dead: 4 + more,
+        deferred,
+        changes: ChangeCounts {
+            by_event: 500 + more,
+            by_timer: 60 + more,
+            corrections: 7 + more,
+        },
+    };
+    let counted = [
+        (at("2026-03-01T07:20:00Z"), counts(3, 9)),
+        (at("2026-03-01T07:25:00Z"), counts(5, 8)),
+        // Before the last hour.
+        (at("2026-03-01T11:00:00Z"), counts(2, 0)),
+        (at("2026-03-01T11:01:00Z"), counts(1, 0)),
+        (noon(), counts(0, 0)),
+    ];
+    let recorded = site
+        .engine
+        .store()
+        .record_activity(7, &counted, noon() - TimeDelta::days(1));
+    recorded.await.expect("recorded");
+}
+
+#[tokio::test]
+async fn the_numbers_of_the_charts_are_those_of_all_workers() {
+    let site = Site::start(noon(), &[]).await;
+    // This worker counts, too.
+    site.linked("bakery").await;
+    count_elsewhere(&site).await;
+    for (path, steps, minutes, period) in [
+        ("/", 60, 1, "per minute, the last hour"),
+        ("/?span=day", 96, 15, "per quarter of an hour, the last day"),
+    ] {
+        let text = page(&site, path).await;
+        let counted = site.engine.activity(steps, minutes).await.expect("counts");
+        let labels: Vec<String> = counted
+            .iter()
+            .map(|(at, _)| at.format("%H:%M").to_string())
+            .collect();
+        for (what, parts) in [
+            ("Events by outcome", &OUTCOMES[..]),
+            ("Changes by cause", &CAUSES[..]),
+        ] {
+            let series: Vec<(&str, Vec<u64>)> = parts
+                .iter()
+                .map(|(name, of)| (*name, counted.iter().map(|(_, counts)| of(counts)).collect()))
+                .collect();
+            let shown = numbers(&text, &format!("{what}, {period}"));
+            assert_eq!(shown, chart_numbers(&labels, &series), "{what} at {path}");
+        }
+    }
+    let hour = numbers(
+        &page(&site, "/").await,
+        "Events by outcome, per minute, the last hour",
+    );
+    assert_eq!(
+        hour,
+        [
+            ["Time (UTC)", "applied", "duplicate", "refused", "dead letter"],
+            ["11:01", "1001", "201", "31", "5"],
+            // With three events of this worker.
+            ["12:00", "1003", "200", "30", "4"],
+        ]
+    );
+    let day = numbers(
+        &page(&site, "/?span=day").await,
+        "Events by outcome, per quarter of an hour, the last day",
+    );
+    assert_eq!(day[1], ["07:15", "2008", "408", "68", "17", "16"]);
 }
