@@ -28,6 +28,7 @@ mod stories;
 mod values;
 mod walk;
 mod walks;
+mod webhooks;
 mod what_if;
 mod without_console;
 mod zone;
