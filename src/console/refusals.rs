@@ -125,3 +125,16 @@ fn table(refusals: &[RefusalView], fates: &[Option<Fate>]) -> Markup {
         } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fate_that_was_not_looked_up_leads_to_the_story() {
+        assert_eq!(
+            fate(None, "acme/bakery").into_string(),
+            "<a href=\"/clients/acme/bakery\">not looked up: see its story</a>"
+        );
+    }
+}

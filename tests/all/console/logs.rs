@@ -1,10 +1,14 @@
 //! The pages of refusals, dead letters and the audit log.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::json;
-use tenure::domain::Policy;
+use tenure::domain::{Policy, Refusal};
+use tenure::engine::Fate;
+use tenure::store::RefusalFilter;
 
-use super::html::{links, page};
+use super::html::{cell, links, page, row};
 use super::site::{Site, by, noon};
 
 /// The document that lists the actions of the audit log.
@@ -34,6 +38,51 @@ async fn refusals_are_listed_newest_first_across_pages() {
     }
     let newest_first: Vec<String> = (0..30).rev().map(|minute| format!("{minute:02}")).collect();
     assert_eq!(listed, newest_first);
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_its_first_reason_was() {
+    let site = Site::start(noon(), &[]).await;
+    let hour = |hours| noon() - TimeDelta::hours(hours);
+    for client in ["bakery", "mill"] {
+        site.event(client, "access.requested", hour(1), json!({})).await;
+    }
+    // It arrives late: the client exists after all, but its partner is not connected with it.
+    site.event("bakery", "client.added", hour(2), json!({"name": "Bakery"}))
+        .await;
+    let shown = page(&site, "/refusals").await;
+    for (client, reason, fate) in [
+        (
+            "bakery",
+            "not connected",
+            "still refused; the first reason was “unknown client”",
+        ),
+        ("mill", "unknown client", "still refused"),
+    ] {
+        let row = row(&shown, &format!("href=\"/clients/acme/{client}\""));
+        let because = cell(row, "Refused because");
+        assert!(because.starts_with(reason), "{because}");
+        assert_eq!(cell(row, "Since then"), fate, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn fates_are_not_looked_up_when_the_time_for_them_is_over() {
+    let site = Site::start(noon(), &[]).await;
+    for client in ["bakery", "mill"] {
+        site.event(client, "access.requested", noon(), json!({})).await;
+    }
+    let refusals = site.engine.refusals(&RefusalFilter::default(), None, 10).await;
+    let (refusals, _) = refusals.expect("refusals");
+    let codes: Vec<&str> = refusals.iter().map(|refusal| refusal.code).collect();
+    assert_eq!(codes, [Refusal::UnknownClient.code(); 2]);
+    for (within, fate) in [
+        (Duration::ZERO, None),
+        (Duration::from_mins(1), Some(Fate::Refused { before: None })),
+    ] {
+        let fates = site.engine.fates(&refusals, within).await;
+        assert_eq!(fates.expect("fates"), [fate; 2], "{within:?}");
+    }
 }
 
 #[tokio::test]
