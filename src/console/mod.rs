@@ -9,6 +9,8 @@ mod assets;
 mod audit;
 mod charts;
 mod clients;
+#[cfg(test)]
+mod contrast;
 mod csv;
 mod dead_letters;
 mod error;
