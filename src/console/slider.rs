@@ -130,7 +130,9 @@ fn axis(ticks: &Ticks, here: DateTime<Utc>) -> Markup {
         svg viewBox={ "0 0 " (Ticks::WIDTH) " 300" } preserveAspectRatio="none" aria-hidden="true" {
             line.base x1="0" y1="240" x2=(Ticks::WIDTH) y2="240" vector-effect="non-scaling-stroke" {}
             @for (place, class) in ticks.marks.keys() {
-                line class={ "tick " (class) } x1=(place) x2=(place) y1="90" y2="240" vector-effect="non-scaling-stroke" {}
+                // A refused event changed nothing: its tick hangs below the line.
+                @let (top, bottom) = if *class == story::REFUSED { (240, 300) } else { (90, 240) };
+                line class={ "tick " (class) } x1=(place) x2=(place) y1=(top) y2=(bottom) vector-effect="non-scaling-stroke" {}
             }
             line.tick.present x1=(now) x2=(now) y1="0" y2="300" vector-effect="non-scaling-stroke" {}
             line.tick.here x1=(here) x2=(here) y1="30" y2="270" vector-effect="non-scaling-stroke" {}

@@ -13,6 +13,8 @@ use crate::store::PACKED_SOURCE;
 
 /// Entries that are shown unless the reader asks for all.
 const SHOWN: usize = 60;
+/// The class of the tick of a refused event.
+pub const REFUSED: &str = "refused";
 
 /// What to show of a history.
 pub struct Story<'a> {
@@ -77,7 +79,7 @@ impl Story<'_> {
 pub fn tick_class(entry: &HistoryEntry) -> &'static str {
     match (&entry.event, entry.expected) {
         (_, true) => "expected",
-        (Some(event), _) if event.refusal.is_some() => "refused",
+        (Some(event), _) if event.refusal.is_some() => REFUSED,
         _ => "",
     }
 }
