@@ -8,7 +8,7 @@ use tenure::store::AuditFilter;
 
 use super::browser::{Browser, Look};
 use super::site::Site;
-use super::stage::{ANN, WHY, Way, guarded_site, last_entry, sign_in, too_wide};
+use super::stage::{ANN, WHY, Way, guarded_site, last_entry, sign_in};
 use super::walks::{is_done, prepared};
 
 /// The paths of all actions, from the table of the routes.
@@ -61,7 +61,7 @@ async fn take_every_action(browser: &Browser, site: &Site, way: Way) -> Vec<Stri
         browser.click_in(walk.form, walk.button).await;
         browser.expect("[role=status]", walk.said).await;
         assert!(is_done(site, &action).await, "{action} is not done");
-        problems.extend(too_wide(browser, &format!("{action}, done")).await);
+        problems.extend(way.look_at(browser, &format!("action-{name}-done")).await);
         let entry = last_entry(browser, site).await;
         let (did, target) = walk.recorded;
         for part in ["ann", "console", did, WHY].into_iter().chain(target.as_deref()) {
@@ -126,5 +126,15 @@ async fn every_action_can_be_taken_on_a_phone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_action_can_be_taken_without_scripts() {
-    every_action_can_be_taken(Way::Unscripted).await;
+    every_action_can_be_taken(Way::Unscripted(Look::Light)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_action_can_be_taken_in_dark_without_scripts() {
+    every_action_can_be_taken(Way::Unscripted(Look::Dark)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_action_can_be_taken_on_a_phone_without_scripts() {
+    every_action_can_be_taken(Way::Unscripted(Look::Phone)).await;
 }

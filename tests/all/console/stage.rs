@@ -28,18 +28,15 @@ pub const TOKENS: (&str, &str) = (
 pub enum Way {
     Scripted(Look),
     /// Without JavaScript.
-    Unscripted,
+    Unscripted(Look),
 }
 
 impl Way {
     /// Makes the browser use it from the next page on.
     pub async fn choose(self, browser: &Browser) {
-        let look = match self {
-            Self::Scripted(look) => look,
-            Self::Unscripted => Look::Light,
-        };
+        let (Self::Scripted(look) | Self::Unscripted(look)) = self;
         browser.look(look).await;
-        browser.scripts(self != Self::Unscripted).await;
+        browser.scripts(matches!(self, Self::Scripted(_))).await;
     }
 
     /// What is wrong with the page that is shown.
@@ -47,7 +44,7 @@ impl Way {
         match self {
             Self::Scripted(look) => look_at(browser, name, look).await,
             // axe-core needs scripts.
-            Self::Unscripted => too_wide(browser, name).await.into_iter().collect(),
+            Self::Unscripted(_) => too_wide(browser, name).await.into_iter().collect(),
         }
     }
 }
