@@ -1,14 +1,14 @@
-//! Accessibility of the pages that nobody looks at every day: the sign-in, empty pages, the keys, and errors.
+//! Accessibility of the pages that nobody looks at every day: the sign-in, empty pages, the keys, rare states, and errors.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use tenure::config::{Scope, Settings};
-use tenure::console;
 
 use super::browser::{Browser, Look};
+use super::pages::shown;
 use super::site::{Site, noon};
 use super::stage::{ANN, EVE, confirm, guarded_site, look_at, pass, sign_in};
+use super::walks::tripped;
 
 async fn status(browser: &Browser) -> Value {
     browser
@@ -44,17 +44,9 @@ async fn every_page_of_an_empty_store_is_accessible() {
         return;
     };
     let site = Site::start(noon(), &[]).await;
-    let settings = Settings::load(None, std::iter::empty()).expect("settings");
-    let pages = console::pages(&settings);
-    let shown = pages
-        .table()
-        .iter()
-        .filter(|(_, needs)| needs.scope == Scope::Read);
-    let shown = shown.map(|(path, _)| path.replace("{month}", "2026-02"));
     // The others are about something, which an empty store lacks.
-    let shown: Vec<String> = shown
-        .filter(|path| !path.contains('{') && !["/clients.csv", "/console/live"].contains(&path.as_str()))
-        .collect();
+    let shown = shown().into_iter().map(|path| path.replace("{month}", "2026-02"));
+    let shown: Vec<String> = shown.filter(|path| !path.contains('{')).collect();
     assert!(shown.len() > 10, "{shown:?}");
     let mut problems = Vec::new();
     for look in Look::ALL {
@@ -84,6 +76,33 @@ async fn the_keys_are_accessible() {
             .wait_until("the keys", "return document.getElementById('keys').open")
             .await;
         problems.extend(look_at(&browser, "keys", look).await);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_a_rare_state_are_accessible() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    tripped(&site).await;
+    let mut problems = Vec::new();
+    for look in Look::ALL {
+        browser.look(look).await;
+        browser.open(&site.url("/")).await;
+        browser.expect(".verdict.bad", "breaker stopped").await;
+        problems.extend(look_at(&browser, "rare-tripped", look).await);
+        // Nothing had happened by the end of that month.
+        browser.open(&site.url("/statements/2025-11/close")).await;
+        browser.expect("main", "The month is not closed").await;
+        problems.extend(look_at(&browser, "rare-month-not-closed", look).await);
+        browser.open(&site.url("/clients")).await;
+        browser.press("j").await;
+        browser
+            .wait_until("a row", "return document.querySelector('tr.selected') !== null")
+            .await;
+        problems.extend(look_at(&browser, "rare-selected-row", look).await);
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

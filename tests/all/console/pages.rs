@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::json;
+use tenure::config::{Scope, Settings};
+use tenure::console;
 
 use super::browser::{Browser, Look};
 use super::site::{Site, Year, by, noon, year};
@@ -46,6 +48,11 @@ pub fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
         ("forecast", "/forecast?days=90".into(), "Calendar"),
         ("what-if", "/what-if".into(), "Change a value"),
         (
+            "what-if-invalid",
+            "/what-if?access.idle=soon".into(),
+            "This is not a policy.",
+        ),
+        (
             "what-if-compared",
             "/what-if?access.idle=20d".into(),
             "Would be lost",
@@ -67,6 +74,7 @@ pub fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
             format!("/dead-letters/{}", year.dead_letter),
             "Edit and redrive",
         ),
+        ("dead-letters-group", year.group.clone(), "First seen"),
         ("refusals", "/refusals".into(), "still refused"),
         ("sources", "/sources".into(), "/partner-space"),
         ("policy", "/policy".into(), "agreed with the agencies"),
@@ -74,6 +82,38 @@ pub fn pages(year: &Year) -> Vec<(&'static str, String, &'static str)> {
         ("audit", "/audit".into(), "sweep.pause"),
         ("not-found", "/clients/acme/nobody".into(), "Unknown client"),
     ]
+}
+
+/// The paths of all pages that show something, from the table of the routes.
+pub fn shown() -> Vec<String> {
+    let settings = Settings::load(None, std::iter::empty()).expect("settings");
+    let pages = console::pages(&settings);
+    let read = pages
+        .table()
+        .iter()
+        .filter(|(_, needs)| needs.scope == Scope::Read);
+    // A download and a stream are no pages.
+    read.map(|(path, _)| path.clone())
+        .filter(|path| !["/clients.csv", "/console/live"].contains(&path.as_str()))
+        .collect()
+}
+
+/// Whether a route serves an address.
+fn serves(route: &str, address: &str) -> bool {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
+    let mut parts = route.iter().zip(&path);
+    route.len() == path.len() && parts.all(|(part, given)| part.starts_with('{') || part == given)
+}
+
+#[test]
+fn every_route_that_shows_something_has_a_picture() {
+    let pages = pages(year());
+    let without = shown().into_iter().filter(|route| {
+        let mut found = pages.iter().filter(|(name, ..)| *name != "not-found");
+        !found.any(|(_, address, _)| serves(route, address))
+    });
+    assert_eq!(without.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

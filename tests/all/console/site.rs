@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::demo::{Arriving, Shape, World};
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{
-    Authority, Breaker, CloseRequest, DeliveryStart, Engine, FeedStart, Incoming, NewEndpoint, SweepMode,
-    SweepOptions, ThisWorker,
+    Authority, Breaker, CloseRequest, DeadLetterGroupKey, DeliveryStart, Engine, FeedStart, Incoming,
+    NewEndpoint, SweepMode, SweepOptions, ThisWorker,
 };
 use tenure::http::{self, Api};
 use tenure::store::sqlite::SqliteStore;
@@ -23,6 +25,7 @@ use tenure::wire::{Decoder, Limits, Message, Pairs, STRUCTURED};
 use tenure::{console, telemetry, wire};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::support::http_client;
 
@@ -34,7 +37,7 @@ pub struct Site {
     settings: Settings,
     stop: CancellationToken,
     serving: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for Site {
@@ -130,7 +133,7 @@ impl Site {
             settings,
             stop,
             serving,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -179,12 +182,25 @@ impl Site {
 
     /// Ingests a message.
     pub async fn line(&self, body: &str) {
+        self.lines(&[body]).await;
+    }
+
+    /// Ingests messages, many at a time.
+    pub async fn lines(&self, bodies: &[impl AsRef<str>]) {
         let decoder = Decoder::new(Limits::default(), self.engine.now());
-        let incoming = decoder
-            .line("http", body.as_bytes())
-            .map(Incoming::from)
-            .expect("a message");
-        self.engine.ingest(vec![incoming]).await.expect("ingested");
+        for some in bodies.chunks(500) {
+            let incoming = some.iter().map(|body| {
+                let read = decoder.line("http", body.as_ref().as_bytes());
+                read.map(Incoming::from).expect("a message")
+            });
+            self.engine.ingest(incoming.collect()).await.expect("ingested");
+        }
+    }
+
+    /// The tables, for a state to which no event leads.
+    pub async fn tables(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("tenure.db"));
+        options.connect().await.expect("the store")
     }
 
     pub async fn dead(&self, origin: &str, reason: &str, body: &[u8], headers: &[(&str, &str)]) {
@@ -280,6 +296,8 @@ pub struct Year {
     /// A client with a correction in its story.
     pub client: String,
     pub dead_letter: i64,
+    /// The address of the group of the dead letter.
+    pub group: String,
     pub run: i64,
 }
 
@@ -405,12 +423,23 @@ async fn last_hour(site: &Site) -> Year {
         .expect("a run")
         .id;
     let letters = site.engine.dead_letter_groups().await.expect("groups");
+    let group = &letters.groups[0];
     Year {
         address: site.address,
         client: corrected(site).await,
-        dead_letter: letters.groups[0].first[0],
+        dead_letter: group.first[0],
+        group: address_of(&group.key),
         run,
     }
+}
+
+fn address_of(group: &DeadLetterGroupKey) -> String {
+    let mut url = Url::parse("http://127.0.0.1/dead-letters").expect("a URL");
+    url.query_pairs_mut()
+        .append_pair("reason", &group.reason)
+        .append_pair("origin", &group.origin)
+        .extend_pairs(group.source.iter().map(|source| ("source", source)));
+    format!("/dead-letters?{}", url.query().unwrap_or_default())
 }
 
 /// The client with the most kinds of changes, one of them a correction.

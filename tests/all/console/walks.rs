@@ -85,6 +85,17 @@ pub async fn due(site: &Site, clients: &[&str]) {
     pass(site, TimeDelta::minutes(1));
 }
 
+/// Adds more clients whose access is due than the breaker lets a sweep change.
+pub async fn tripped(site: &Site) {
+    due(site, &MANY).await;
+    let tick = SweepMode::Scheduled {
+        tick: site.engine.now(),
+    };
+    let options = SweepOptions::new(tick);
+    let swept = site.engine.sweep(Sweep::AccessExpiry, options, |_| {}).await;
+    swept.expect("tripped");
+}
+
 const MANY: [&str; 7] = [
     "many-0", "many-1", "many-2", "many-3", "many-4", "many-5", "many-6",
 ];
@@ -115,13 +126,7 @@ async fn of_sweep(site: &Site, action: &str) -> Option<Walk> {
             )
         }
         "/sweeps/{sweep}/confirm" => {
-            due(site, &MANY).await;
-            let tick = SweepMode::Scheduled {
-                tick: site.engine.now(),
-            };
-            let options = SweepOptions::new(tick);
-            let swept = site.engine.sweep(Sweep::AccessExpiry, options, |_| {}).await;
-            swept.expect("tripped");
+            tripped(site).await;
             question(
                 "/sweeps",
                 "#access-expiry a[href$=confirm]",
