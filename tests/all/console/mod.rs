@@ -26,6 +26,7 @@ mod sources;
 mod stage;
 mod stories;
 mod values;
+mod verification;
 mod walk;
 mod walks;
 mod webhooks;
