@@ -1,14 +1,14 @@
 //! What an action says when it does something else than it usually does, or more.
 
-use chrono::TimeDelta;
-use serde_json::json;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 use tenure::domain::Sweep;
 use tenure::engine::{SweepMode, SweepOptions};
 use tenure::wire::{Decoder, Limits};
 
-use super::browser::Browser;
+use super::browser::{Browser, Look};
 use super::site::{Site, noon};
-use super::stage::{WHY, confirm, last_entry};
+use super::stage::{WHY, confirm, last_entry, look_at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_breaker_stopped_is_confirmed_with_the_first_names() {
@@ -219,6 +219,63 @@ async fn a_month_is_closed_after_a_warning() {
     browser.click_text("a", "Close it anyway").await;
     confirm(&browser, "Close the month").await;
     browser.expect("main", "Closed by local").await;
+}
+
+/// A request closes 2,000 clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_that_is_in_progress_is_continued() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(noon(), &[]).await;
+    let added = noon() - TimeDelta::days(10);
+    let event = |client: &str, kind: &str, time: DateTime<Utc>, data: Value| {
+        json!({
+            "specversion": "1.0", "id": format!("{client}-{kind}"), "source": "/space", "type": kind,
+            "subject": format!("acme/{client}"), "time": time, "data": data,
+        })
+        .to_string()
+    };
+    let events = (0..2_001).flat_map(|number| {
+        let client = format!("c{number:04}");
+        let assigned = json!({"assignment_id": "a"});
+        [
+            event(&client, "client.added", added, json!({"name": client})),
+            event(&client, "assignment.added", added + TimeDelta::hours(1), assigned),
+        ]
+    });
+    site.lines(&events.collect::<Vec<_>>()).await;
+    let close = async || {
+        browser.click_text("a", "Close this month").await;
+        browser
+            .expect(".confirm", "examines 2\u{202f}001 clients of 1 partner")
+            .await;
+        confirm(&browser, "Close the month").await;
+    };
+    browser.open(&site.url("/statements/2026-02")).await;
+    close().await;
+    browser
+        .expect("[role=status]", "in progress, with 2\u{202f}000 clients so far")
+        .await;
+    let mut problems = Vec::new();
+    for look in [Look::DarkPhone, Look::Light] {
+        browser.look(look).await;
+        browser.open(&site.url("/statements/2026-02")).await;
+        browser
+            .expect(".note", "Close the month again to continue it")
+            .await;
+        problems.extend(look_at(&browser, "statement-in-progress", look).await);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    browser.open(&site.url("/statements")).await;
+    browser.expect("tr:has(a[href$='2026-02'])", "in progress").await;
+    browser.click("a[href='/statements/2026-02']").await;
+    close().await;
+    browser
+        .expect("[role=status]", "The month is closed, with 2\u{202f}001 clients")
+        .await;
+    browser.expect("main", "Closed by local").await;
+    assert_eq!(browser.count("a[href$=close]").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
