@@ -26,6 +26,7 @@ mod sources;
 mod stage;
 mod stories;
 mod values;
+mod styles;
 mod verification;
 mod walk;
 mod walks;
