@@ -17,6 +17,7 @@ mod outcomes;
 mod overview;
 mod pages;
 mod policies;
+mod reach;
 mod readers;
 mod reasons;
 mod searches;

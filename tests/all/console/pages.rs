@@ -99,7 +99,7 @@ pub fn shown() -> Vec<String> {
 }
 
 /// Whether a route serves an address.
-fn serves(route: &str, address: &str) -> bool {
+pub fn serves(route: &str, address: &str) -> bool {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
     let mut parts = route.iter().zip(&path);

@@ -1,6 +1,7 @@
 //! An operator's questions, answered from the console alone, on the year of `tenure demo --serve`. What the console says is compared
-//! with the API.
+//! with the API, and no answer is more than three clicks away.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -61,24 +62,70 @@ async fn listed(browser: &Browser) -> BTreeSet<String> {
     serde_json::from_value(listed).expect("clients")
 }
 
-/// Chooses a value of a filter, and applies the filters.
-async fn filter(browser: &Browser, name: &str, value: &str) {
-    browser
-        .evaluate(&format!(
-            "document.querySelector('.filters [name={name}]').value = '{value}'"
-        ))
-        .await;
-    browser.click(".filters button").await;
-    browser
-        .wait_until(
-            "the filter",
-            &format!("return location.search.includes('{name}={value}')"),
-        )
-        .await;
+/// An operator at the overview, who follows links, and counts how many to each answer.
+struct Operator<'a> {
+    browser: &'a Browser,
+    demo: &'a Demo,
+    /// Clicks since the overview. A search is one too, and so are the keys that open a page.
+    clicks: Cell<u32>,
 }
 
-async fn open(browser: &Browser, demo: &Demo, path: &str) {
-    browser.open(&format!("{}{path}", demo.url)).await;
+impl Operator<'_> {
+    /// Opens the overview. No other page is opened by its address.
+    async fn begin(&self) {
+        self.browser.open(&format!("{}/", self.demo.url)).await;
+        self.clicks.set(0);
+    }
+
+    fn count(&self) {
+        self.clicks.set(self.clicks.get() + 1);
+    }
+
+    async fn click(&self, css: &str) {
+        self.count();
+        self.browser.click(css).await;
+    }
+
+    async fn click_text(&self, text: &str) {
+        self.count();
+        self.browser.click_text("a", text).await;
+    }
+
+    /// Opens a part of the console by its key.
+    async fn go(&self, key: &str, path: &str) {
+        self.count();
+        self.browser.press(&format!("g{key}")).await;
+        let is_there = format!("return location.pathname === '{path}'");
+        self.browser.wait_until(path, &is_there).await;
+    }
+
+    async fn search(&self, text: &str) {
+        self.count();
+        self.browser.press("/").await;
+        self.browser.type_here(&format!("{text}\u{e007}")).await;
+    }
+
+    /// Chooses values of filters, and applies them.
+    async fn filter(&self, chosen: &[(&str, &str)]) {
+        for (name, value) in chosen {
+            self.browser
+                .evaluate(&format!(
+                    "document.querySelector('.filters [name={name}]').value = '{value}'"
+                ))
+                .await;
+        }
+        self.click(".filters button").await;
+        for (name, value) in chosen {
+            let is_applied = format!("return location.search.includes('{name}={value}')");
+            self.browser.wait_until("the filter", &is_applied).await;
+        }
+    }
+
+    /// The page has the answer.
+    fn has_found(&self, what: &str) {
+        let clicks = self.clicks.get();
+        assert!(clicks <= 3, "{what} takes {clicks} clicks");
+    }
 }
 
 async fn confirm(browser: &Browser, button: &str) {
@@ -92,45 +139,54 @@ async fn an_operator_finds_every_answer_in_the_console() {
         return;
     };
     let demo = tokio::task::spawn_blocking(Demo::start).await.expect("the demo");
-    is_all_well_and_who_paused_the_sweep(&browser, &demo).await;
-    why_a_partner_lost_access(&browser, &demo).await;
-    what_lapses_next_week(&browser, &demo).await;
-    what_last_nights_sweep_changed(&browser, &demo).await;
-    which_message_was_refused_and_why(&browser, &demo).await;
-    the_dead_letter_is_edited_and_redriven(&browser, &demo).await;
-    the_month_is_closed(&browser, &demo).await;
+    let operator = Operator {
+        browser: &browser,
+        demo: &demo,
+        clicks: Cell::new(0),
+    };
+    is_all_well_and_who_paused_the_sweep(&operator).await;
+    why_a_partner_lost_access(&operator).await;
+    what_lapses_next_week(&operator).await;
+    what_last_nights_sweep_changed(&operator).await;
+    which_message_was_refused_and_why(&operator).await;
+    the_dead_letter_is_edited_and_redriven(&operator).await;
+    the_month_is_closed(&operator).await;
 }
 
-async fn is_all_well_and_who_paused_the_sweep(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/").await;
+async fn is_all_well_and_who_paused_the_sweep(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
     let verdict = browser.text(".verdict").await;
     assert!(verdict.contains("Subscription end was paused"), "{verdict}");
-    browser.click_text("a", "Subscription end was paused").await;
+    operator.has_found("whether all is well");
+    operator.click_text("Subscription end was paused").await;
     let sweep = browser.text("#subscription-end").await;
     assert!(
         sweep.contains("by ann") && sweep.contains("until Friday"),
         "{sweep}"
     );
-    browser.click("#subscription-end a[href^='/audit']").await;
+    operator.has_found("who paused the sweep");
+    operator.click("#subscription-end a[href^='/audit']").await;
     let entry = browser.text("tbody tr").await;
     assert!(
         entry.contains("ann") && entry.contains("sweep.pause") && entry.contains("until Friday"),
         "{entry}"
     );
+    operator.has_found("when and how the sweep was paused");
 }
 
 /// A partner calls: why can they not get in? The operator knows the id of the partner.
-async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
+async fn why_a_partner_lost_access(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    let demo = operator.demo;
     let lost = demo.api("/v1/clients?access=expired&limit=1000").await;
     let partner = lost["clients"][0]["partner"]
         .as_str()
         .expect("a client that lost access");
-    open(browser, demo, "/").await;
-    browser.press("/").await;
-    browser.type_here(&format!("{partner}\u{e007}")).await;
+    operator.begin().await;
+    operator.search(partner).await;
     browser.expect("main", "By partner").await;
-    filter(browser, "by", "partner").await;
-    filter(browser, "access", "expired").await;
+    operator.filter(&[("by", "partner"), ("access", "expired")]).await;
     let shown = listed(browser).await;
     let lost = demo
         .api(&format!("/v1/clients?access=expired&partner={partner}&limit=50"))
@@ -141,9 +197,10 @@ async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
         .map(|client| format!("{partner}/{client}"))
         .collect();
     assert_eq!(shown, expected);
-    browser.click("tbody tr a").await;
+    operator.click("tbody tr a").await;
     let why = browser.text("#why-access").await;
     assert!(why.contains("expired"), "{why}");
+    operator.has_found("why the partner lost access");
     browser.click("#why-access summary").await;
     let causes = browser.text("#why-access").await;
     assert!(
@@ -161,34 +218,44 @@ async fn why_a_partner_lost_access(browser: &Browser, demo: &Demo) {
     let (href, at): (String, DateTime<Utc>) = serde_json::from_value(expiry).expect("a link");
     browser.click(&format!("#why-access a[href='{href}']")).await;
     browser.expect(".bar", "in the past").await;
+    let client = browser
+        .evaluate("return decodeURIComponent(location.pathname)")
+        .await;
+    let client = client.as_str().expect("a path").trim_start_matches("/clients/");
+    operator.begin().await;
+    operator.search(client).await;
+    browser.expect(".head", "Verify").await;
     let before = (at - TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M");
     browser
         .evaluate(&format!(
             "document.querySelector('input[name=at]').value = '{before}'"
         ))
         .await;
-    browser.click(".slider .row button").await;
+    operator.click(".slider .row button").await;
     browser
         .expect_url(&format!("at={}", before.to_string().replace(':', "%3A")))
         .await;
     let chips = browser.text(".chips").await;
     assert!(chips.contains("enabled"), "at {before}: {chips}");
+    operator.has_found("which access there was an hour before");
 }
 
-async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/").await;
-    browser.press("gf").await;
-    browser
-        .wait_until("the forecast", "return location.pathname === '/forecast'")
-        .await;
-    filter(browser, "days", "7").await;
+async fn what_lapses_next_week(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
+    operator.go("f", "/forecast").await;
+    operator.filter(&[("days", "7")]).await;
+    operator.has_found("what lapses next week");
     let forecast = browser.text("main").await;
     assert!(
         forecast.contains("access.expired") || forecast.contains("access.expiring"),
         "{forecast}"
     );
     let until = (SystemClock.now() + TimeDelta::days(7)).format("%Y-%m-%dT%H:%M:%SZ");
-    let expected = demo.api(&format!("/v1/forecast?until={until}&limit=1000")).await;
+    let expected = operator
+        .demo
+        .api(&format!("/v1/forecast?until={until}&limit=1000"))
+        .await;
     let expected = field(&expected["clients"], "client");
     let shown = listed(browser).await;
     // The page has the first fifty.
@@ -199,8 +266,12 @@ async fn what_lapses_next_week(browser: &Browser, demo: &Demo) {
     assert_eq!(shown.len(), expected.len().min(50));
 }
 
-async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/sweeps?sweep=access-expiry").await;
+async fn what_last_nights_sweep_changed(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
+    operator.click("a[href='/sweeps#access-expiry']").await;
+    operator.click("a[href='/sweeps?sweep=access-expiry']").await;
+    browser.expect_url("/sweeps?sweep=access-expiry").await;
     // The newest run that changed anything.
     let run = browser
         .evaluate(
@@ -208,7 +279,10 @@ async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
              row.querySelector('[data-label=\"Clients changed\"]').textContent !== '0').querySelector('a').pathname",
         )
         .await;
-    open(browser, demo, run.as_str().expect("a run")).await;
+    let run = run.as_str().expect("a run");
+    operator.click(&format!("tbody a[href='{run}']")).await;
+    browser.expect_url(run).await;
+    operator.has_found("what the sweep changed");
     let changed = browser.text("main").await;
     assert!(
         changed.contains("access.expir") && changed.contains("Took effect"),
@@ -220,12 +294,10 @@ async fn what_last_nights_sweep_changed(browser: &Browser, demo: &Demo) {
     browser.expect(".tale", &change).await;
 }
 
-async fn which_message_was_refused_and_why(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/").await;
-    browser.press("gr").await;
-    browser
-        .wait_until("the refusals", "return location.pathname === '/refusals'")
-        .await;
+async fn which_message_was_refused_and_why(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
+    operator.go("r", "/refusals").await;
     let refused = browser.text("tbody tr").await;
     let why = browser.text("td[data-label='Refused because'] .muted").await;
     assert!(!why.is_empty(), "{refused}");
@@ -233,18 +305,23 @@ async fn which_message_was_refused_and_why(browser: &Browser, demo: &Demo) {
         browser.count("td[data-label='Since then']").await > 0,
         "{refused}"
     );
+    operator.has_found("what was refused, and why");
     // The story of its client has it, struck through.
     let kind = browser.text("td[data-label='Event'] code").await;
-    browser.click("tbody th a").await;
+    operator.click("tbody th a").await;
     let story = browser.expect(".tale", &format!("refused: {why}")).await;
     assert!(story.contains(&kind), "{kind}: {story}");
+    operator.has_found("what else happened to the client");
 }
 
-async fn the_dead_letter_is_edited_and_redriven(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/dead-letters").await;
-    browser.click_text("a", "unknown event type").await;
-    browser.click("table.rows tbody th a").await;
+async fn the_dead_letter_is_edited_and_redriven(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
+    operator.go("d", "/dead-letters").await;
+    operator.click_text("unknown event type").await;
+    operator.click("table.rows tbody th a").await;
     browser.expect(".note", "client.vanished").await;
+    operator.has_found("what is wrong with the message, and where it is edited");
     let fixed = browser
         .evaluate(
             "return document.querySelector('textarea').value.replace('client.vanished', 'client.archived')",
@@ -258,7 +335,10 @@ async fn the_dead_letter_is_edited_and_redriven(browser: &Browser, demo: &Demo) 
     let status = browser.text("[role=status]").await;
     assert!(status.contains("redriven"), "{status}");
     browser.expect("main", "Last redrive").await;
-    open(browser, demo, "/audit?action=dead_letter").await;
+    operator.begin().await;
+    operator.go("a", "/audit").await;
+    operator.filter(&[("action", "dead_letter")]).await;
+    operator.has_found("who edited the message");
     let entry = browser.text("tbody tr").await;
     assert!(
         entry.contains("dead_letter.edit") && entry.contains(WHY),
@@ -266,20 +346,20 @@ async fn the_dead_letter_is_edited_and_redriven(browser: &Browser, demo: &Demo) 
     );
 }
 
-async fn the_month_is_closed(browser: &Browser, demo: &Demo) {
-    open(browser, demo, "/").await;
-    browser.press("gm").await;
-    browser
-        .wait_until("the statements", "return location.pathname === '/statements'")
-        .await;
+async fn the_month_is_closed(operator: &Operator<'_>) {
+    let browser = operator.browser;
+    operator.begin().await;
+    operator.go("m", "/statements").await;
+    operator.has_found("which month is next to close");
     let month = browser
         .evaluate(
             "return [...document.querySelectorAll('tbody tr')].find(row => \
              row.textContent.includes('next to close')).querySelector('a').pathname",
         )
         .await;
-    open(browser, demo, month.as_str().expect("a month")).await;
-    browser.click_text("a", "Close this month").await;
+    let month = month.as_str().expect("a month");
+    operator.click(&format!("tbody a[href='{month}']")).await;
+    operator.click_text("Close this month").await;
     // A month with warnings is asked about twice.
     browser
         .wait_until(
@@ -288,25 +368,25 @@ async fn the_month_is_closed(browser: &Browser, demo: &Demo) {
              || document.querySelector('main').textContent.includes('Close it anyway')",
         )
         .await;
+    operator.has_found("whether the month may be closed");
     if browser.text("main").await.contains("Close it anyway") {
         browser.click_text("a", "Close it anyway").await;
     }
     confirm(browser, "Close the month").await;
     browser.expect("main", "Closed by").await;
     browser.shoot("walk-closed-light").await;
-    open(browser, demo, "/audit?action=statement").await;
+    operator.begin().await;
+    operator.go("a", "/audit").await;
+    operator.filter(&[("action", "statement")]).await;
+    operator.has_found("who closed the month");
     let entry = browser.text("tbody tr").await;
     assert!(
-        entry.contains(
-            month
-                .as_str()
-                .expect("a month")
-                .trim_start_matches("/statements/")
-        ),
+        entry.contains(month.trim_start_matches("/statements/")),
         "{entry}"
     );
     assert!(entry.contains(WHY), "{entry}");
     // Another month is next now, which has not ended.
-    open(browser, demo, "/statements").await;
+    operator.begin().await;
+    operator.go("m", "/statements").await;
     assert!(!browser.text("main").await.contains("next to close"));
 }
