@@ -10,6 +10,7 @@ mod dry_run;
 mod forecast;
 mod halts;
 mod history;
+mod issues;
 mod journal;
 mod laws;
 mod lists;
