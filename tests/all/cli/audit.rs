@@ -1,8 +1,13 @@
 //! The audit log: what operators did with commands.
 
+use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
+use tenure::domain::Policy;
+use tenure::store::{PolicyHistory as _, WorkerRecord, Workers as _};
 
 use super::Given;
+use super::commands::{COMMANDS, Use};
 
 /// The name of the user who runs the tests.
 pub fn user() -> String {
@@ -88,6 +93,89 @@ fn every_command_that_changes_something_is_recorded_with_its_user_and_reason() {
     let policy = field(0, "details");
     assert_ne!(policy["before"], policy["after"]);
     assert_eq!(field(0, "reason"), "as agreed");
+}
+
+/// Each command of [`COMMANDS`] that changes a store, with what it works on.
+#[tokio::test]
+async fn no_command_changes_a_store_without_an_entry() {
+    let given = Given::events();
+    for name in ["crm", "new"] {
+        given.tenure.ok(&["webhook", "add", name, "http://localhost:9/"]);
+    }
+    let long_ago = DateTime::UNIX_EPOCH;
+    let gone = WorkerRecord {
+        name: "gone".into(),
+        host: "gone".into(),
+        version: "0.1.0".into(),
+        started_at: long_ago,
+        seen_at: long_ago,
+        lanes: Vec::new(),
+        leads_relay: false,
+        leads_webhooks: false,
+    };
+    let recorded = given.sqlite().record_worker(&gone, long_ago, long_ago).await;
+    recorded.expect("a worker");
+    // A policy that the store does not have.
+    let tenure = given.with(&[("TENURE_ACCESS__IDLE", "35000d")]);
+    let entries = || tenure.json(&["audit", "--limit", "1000"]);
+    let mut known = entries().len();
+    for command in COMMANDS.iter().filter(|command| command.what == Use::Changes) {
+        let mut args = command.args.to_vec();
+        if !args.contains(&"--reason") {
+            args.extend(["--reason", "a test"]);
+        }
+        // A redrive or a test of an endpoint may fail, and counts.
+        let output = tenure.call(&args);
+        let entries = entries();
+        assert!(entries.len() > known, "{args:?} left no entry: {output:?}");
+        for entry in &entries[..entries.len() - known] {
+            let (action, who) = (entry["action"].as_str(), entry["who"].as_str());
+            assert_eq!(
+                action.and_then(|action| action.rsplit('.').next()),
+                command.args[..command.words].last().copied(),
+                "{args:?}: {entry}"
+            );
+            assert!(who.is_some_and(|who| who.starts_with(&user())), "{entry}");
+            assert_eq!(
+                (&entry["how"], &entry["reason"]),
+                (&json!("cli"), &json!("a test"))
+            );
+        }
+        known = entries.len();
+    }
+}
+
+#[test]
+fn a_migration_is_recorded_when_it_changes_the_schema() {
+    let given = Given::nothing();
+    given.tenure.ok(&["migrate", "--reason", "the first start"]);
+    given.tenure.ok(&["migrate", "--reason", "nothing to do"]);
+    let entries = given.tenure.json(&["audit"]);
+    let [entry] = &entries[..] else {
+        panic!("{entries:?}");
+    };
+    assert_eq!(
+        (&entry["action"], &entry["how"], &entry["reason"]),
+        (&json!("migrate"), &json!("cli"), &json!("the first start"))
+    );
+}
+
+#[tokio::test]
+async fn the_withdrawal_of_a_policy_that_a_wrong_clock_recorded_has_an_entry_of_its_own() {
+    let given = Given::events();
+    let policy = Policy {
+        access_idle: TimeDelta::days(90),
+        ..Policy::default()
+    };
+    let ahead = SystemClock.now() + TimeDelta::days(70);
+    let recorded = given.sqlite().record_policy(ahead, &policy, true).await;
+    recorded.expect("a policy");
+    let reason = "the clock is right again";
+    given.tenure.ok(&["policy", "apply", "--reason", reason]);
+    assert_eq!(actions(&given, &[]), ["policy.apply", "policy.withdraw"]);
+    for entry in given.tenure.json(&["audit"]) {
+        assert_eq!((&entry["how"], &entry["reason"]), (&json!("cli"), &json!(reason)));
+    }
 }
 
 #[test]

@@ -149,6 +149,43 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
     assert!(worker.stop().success());
 }
 
+#[test]
+fn a_replay_is_in_the_audit_log() {
+    let setup = Setup::new("replay_audit", &[]);
+    let tenure = &setup.tenure;
+    tenure.fed(&["ingest", "-"], EVENTS);
+    tenure.ok(&["subscribe", "past", "--no-bindings"]);
+    let replay = [
+        "replay",
+        "--from",
+        "beginning",
+        "--to",
+        "past",
+        "--partner",
+        "acme",
+        "--type",
+        "access.*",
+        "--reason",
+        "billing was restored",
+    ];
+    tenure.ok(&replay);
+    let entries = tenure.json(&["audit"]);
+    let [entry] = &entries[..] else {
+        panic!("{entries:?}");
+    };
+    let who = entry["who"].as_str().expect("a name");
+    assert!(who.starts_with(&super::audit::user()), "{entry}");
+    for (field, expected) in [
+        ("action", json!("replay")),
+        ("how", json!("cli")),
+        ("target", json!("past")),
+        ("reason", json!("billing was restored")),
+        ("details", json!({"partner": "acme", "types": ["access.*"]})),
+    ] {
+        assert_eq!(entry[field], expected, "{entry}");
+    }
+}
+
 /// Before the subscriber first starts, and also when it cannot read a message.
 #[test]
 fn a_subscribed_queue_loses_nothing() {
