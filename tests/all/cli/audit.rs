@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use tenure::clock::{Clock as _, SystemClock};
 use tenure::domain::Policy;
-use tenure::store::{PolicyHistory as _, WorkerRecord, Workers as _};
+use tenure::store::{Audit as _, AuditEntry, AuditHow, PolicyHistory as _, WorkerRecord, Workers as _};
 
 use super::Given;
 use super::commands::{COMMANDS, Use};
@@ -176,6 +176,38 @@ async fn the_withdrawal_of_a_policy_that_a_wrong_clock_recorded_has_an_entry_of_
     for entry in given.tenure.json(&["audit"]) {
         assert_eq!((&entry["how"], &entry["reason"]), (&json!("cli"), &json!(reason)));
     }
+}
+
+#[tokio::test]
+async fn entries_older_than_audit_keep_are_pruned() {
+    let given = Given::events();
+    let store = given.sqlite();
+    for (days, action) in [(740, "sweep.run"), (3, "sweep.pause"), (1, "sweep.resume")] {
+        let entry = AuditEntry {
+            at: SystemClock.now() - TimeDelta::days(days),
+            who: "ann".into(),
+            how: AuditHow::Cli,
+            action: action.into(),
+            target: None,
+            reason: None,
+            details: serde_json::Map::new(),
+            request_id: None,
+        };
+        store.record_audit(&entry).await.expect("an entry");
+    }
+    let sweeps = || actions(&given, &["--action", "sweep"]);
+    let pruned = |keep: Option<&str>, args: &[&str]| {
+        let keep = keep.map(|keep| ("TENURE_AUDIT__KEEP", keep));
+        let tenure = given.with(keep.as_slice());
+        tenure.json(&[&["prune"], args].concat())[0]["audit"].clone()
+    };
+    assert_eq!(pruned(Some("never"), &[]), 0);
+    assert_eq!(pruned(Some("2d"), &["--dry-run"]), 2);
+    assert_eq!(sweeps(), ["sweep.resume", "sweep.pause", "sweep.run"]);
+    assert_eq!(pruned(None, &[]), 1, "of two years, by default");
+    assert_eq!(sweeps(), ["sweep.resume", "sweep.pause"]);
+    assert_eq!(pruned(Some("2d"), &[]), 1);
+    assert_eq!(sweeps(), ["sweep.resume"]);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn every_setting_reaches_its_field() {
         ("TENURE_RETENTION__SWEEP_RUNS", ""),
         ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "21"),
         ("TENURE_RETENTION__JOURNAL", "400d"),
+        ("TENURE_AUDIT__KEEP", "800d"),
         ("TENURE_LOG__FORMAT", "json"),
         ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
         ("TENURE_LOG__REFUSALS_PER_MINUTE", "60"),
@@ -179,6 +180,7 @@ fn every_setting_reaches_its_field() {
     assert_eq!((retention.chunk, retention.sweep_runs_kept), (20, 21));
     assert_eq!((retention.dead_letters, retention.sweep_runs), (None, None));
     assert_eq!(retention.journal, Some(TimeDelta::days(400)));
+    assert_eq!(retention.audit, Some(TimeDelta::days(800)));
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.log.level, "info,tenure::broker=debug");
     assert_eq!(settings.log.refusals_per_minute, 60);
@@ -196,6 +198,19 @@ fn every_setting_reaches_its_field() {
     assert_eq!(telemetry.service_name, "billing");
     assert!(telemetry.sampling_ratio.total_cmp(&0.25).is_eq());
     assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
+}
+
+#[test]
+fn the_audit_log_is_kept_for_two_years_unless_a_setting_says_otherwise() {
+    let two_years = Some(TimeDelta::days(730));
+    for (env, kept) in [
+        (&[][..], two_years),
+        (&[("TENURE_AUDIT__KEEP", "90d")], Some(TimeDelta::days(90))),
+        (&[("TENURE_AUDIT__KEEP", "never")], None),
+        (&[("TENURE_AUDIT__KEEP", "")], None),
+    ] {
+        assert_eq!(load(env).unwrap().retention.audit, kept, "{env:?}");
+    }
 }
 
 #[test]
