@@ -1,12 +1,14 @@
 //! `tenure demo`.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
 use super::{Given, code, stderr};
 use crate::support::servers::{exchange, send_as};
-use crate::support::tenure::Tenure;
+use crate::support::tenure::{Tenure, wait_until};
 
 #[test]
 fn the_demo_is_deterministic_and_without_drift() {
@@ -98,8 +100,27 @@ fn a_demo_without_clients_fails() {
     assert!(stderr(&output).contains("--clients"));
 }
 
+/// Waits for a change of a client that the year does not have, whose clients are numbered from 0.
+fn wait_for_another_client(port: u16, clients: usize) {
+    let is_of_another = |change: &Value| {
+        let (_, number) = change["subject"].as_str()?.rsplit_once("/c-")?;
+        Some(number.parse::<usize>().ok()? >= clients)
+    };
+    let mut after = "latest".to_owned();
+    let arrived = wait_until(Duration::from_mins(1), || {
+        let path = format!("/v1/changes?after={after}&wait=5s");
+        let (status, page) = exchange(port, "GET", &path, None).expect("an answer");
+        assert_eq!(status, 200, "{page}");
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        page["next"].as_str().expect("a cursor").clone_into(&mut after);
+        let changes = page["changes"].as_array().expect("changes");
+        changes.iter().any(|change| is_of_another(change) == Some(true))
+    });
+    arrived.expect("events of another client arrive by themselves");
+}
+
 #[test]
-fn a_served_demo_prints_its_address_and_accepts_events_until_it_is_interrupted() {
+fn a_served_demo_prints_its_address_accepts_events_and_receives_more_until_it_is_interrupted() {
     let given = Given::nothing();
     let mut demo = given
         .tenure
@@ -128,6 +149,7 @@ fn a_served_demo_prints_its_address_and_accepts_events_until_it_is_interrupted()
     assert_eq!(status, 200, "{outcome}");
     let (status, client) = exchange(port, "GET", "/v1/partners/test/clients/c-1", None).expect("an answer");
     assert!(status == 200 && client.contains("Bluebird Bakery"), "{client}");
+    wait_for_another_client(port, 20);
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.code(), Some(0));
 }
