@@ -1,32 +1,13 @@
 //! `docker-compose.yml`, as far as it can be checked without a Docker daemon: what a container reads is mounted where it looks for it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::packages;
 use crate::support::repository::{read, root};
-
-/// A YAML file as JSON. None: its parser cannot be installed here, which is reported.
-fn yaml(path: &str) -> Option<Value> {
-    const PROGRAM: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
-    let packages = packages::python("tests/tools/kubernetes/requirements.txt")?;
-    let mut python = Command::new("python3")
-        .args(["-c", PROGRAM])
-        .env("PYTHONPATH", packages)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3, which has installed the packages");
-    let mut input = python.stdin.take().expect("a pipe");
-    input.write_all(read(path).as_bytes()).expect("it reads");
-    drop(input);
-    let output = python.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{path} is no YAML");
-    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
-}
+use crate::support::yaml;
 
 /// Text of the file without the variables that its user may set: `${NAME:-default}` is its default.
 fn with_defaults(text: &str) -> String {
@@ -76,7 +57,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn every_file_that_a_service_mounts_is_there() {
-    let Some(compose) = yaml("docker-compose.yml") else {
+    let Some(compose) = yaml::document("docker-compose.yml") else {
         return;
     };
     let services = compose["services"].as_object().expect("services");
@@ -128,8 +109,8 @@ fn prometheus_finds_its_rules_and_its_token_and_scrapes_the_worker() {
     const CONFIG: &str = "/etc/prometheus/prometheus.yml";
     const TOKEN: &str = "/run/secrets/tenure_token";
     let (Some(compose), Some(config)) = (
-        yaml("docker-compose.yml"),
-        yaml("config/prometheus/prometheus.yml"),
+        yaml::document("docker-compose.yml"),
+        yaml::document("config/prometheus/prometheus.yml"),
     ) else {
         return;
     };
@@ -197,9 +178,9 @@ fn prometheus_finds_its_rules_and_its_token_and_scrapes_the_worker() {
 #[test]
 fn grafana_finds_its_provisioning_and_its_dashboards() {
     let (Some(compose), Some(dashboards), Some(sources)) = (
-        yaml("docker-compose.yml"),
-        yaml("config/grafana/provisioning/dashboards/tenure.yml"),
-        yaml("config/grafana/provisioning/datasources/prometheus.yml"),
+        yaml::document("docker-compose.yml"),
+        yaml::document("config/grafana/provisioning/dashboards/tenure.yml"),
+        yaml::document("config/grafana/provisioning/datasources/prometheus.yml"),
     ) else {
         return;
     };

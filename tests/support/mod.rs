@@ -12,6 +12,7 @@ pub mod servers;
 pub mod site;
 pub mod tenure;
 pub mod terminal;
+pub mod yaml;
 
 /// A client. Tenure's own requests choose the provider of cryptography, and reqwest makes no client without one.
 pub fn http_client() -> reqwest::Client {
