@@ -1,9 +1,13 @@
 //! What installs Tenure: the Debian package, images, Kubernetes manifests, and the workflow that releases them.
 
+mod debug_information;
 mod kubernetes;
 mod systemd;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::{env, iter};
 
 use crate::support::packages;
@@ -30,22 +34,41 @@ fn is_installed(program: &str, args: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-#[test]
-fn the_debian_package_installs_starts_and_leaves() {
+/// A `PATH` with cargo-deb. None, which is reported: no Debian package can be built here.
+fn packager() -> Option<OsString> {
     if !is_installed("dpkg", &["--version"]) {
         packages::skip("dpkg is not installed");
-        return;
+        return None;
     }
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    if !is_installed("cargo", &["deb", "--version"]) {
-        let Some(packager) = packages::cargo("tests/tools/debian/packager") else {
-            return;
-        };
-        let folders = iter::once(packager.join("bin")).chain(env::split_paths(&path));
-        path = env::join_paths(folders).expect("no folder has a colon in its name");
+    let path = env::var_os("PATH").unwrap_or_default();
+    if is_installed("cargo", &["deb", "--version"]) {
+        return Some(path);
     }
+    let packager = packages::cargo("tests/tools/debian/packager")?;
+    let folders = iter::once(packager.join("bin")).chain(env::split_paths(&path));
+    Some(env::join_paths(folders).expect("no folder has a colon in its name"))
+}
+
+/// Builds the Debian package of a program with the packager of this `PATH`.
+fn package(program: &Path, to: &Path, path: &OsStr) {
+    // It uses the folder target/package.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    output(
+        Command::new(root().join("config/debian/package"))
+            .args(["--fast", "--output"])
+            .arg(to)
+            .env("PACKAGE_BINARY", program)
+            .env("PATH", path)
+            .env_remove("CARGO_MANIFEST_DIR"),
+    );
+}
+
+#[test]
+fn the_debian_package_installs_starts_and_leaves() {
+    let Some(path) = packager() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let (binary, package) = (folder.path().join("tenure"), folder.path().join("tenure.deb"));
+    let (binary, package_file) = (folder.path().join("tenure"), folder.path().join("tenure.deb"));
     // Its debug information would take minutes to compress.
     output(
         Command::new("strip")
@@ -53,18 +76,12 @@ fn the_debian_package_installs_starts_and_leaves() {
             .arg(&binary)
             .arg(env!("CARGO_BIN_EXE_tenure")),
     );
-    output(
-        Command::new(root().join("config/debian/package"))
-            .args(["--no-separate-debug-symbols", "--no-strip", "--fast", "--output"])
-            .arg(&package)
-            .env("PACKAGE_BINARY", &binary)
-            .env("PATH", path)
-            .env_remove("CARGO_MANIFEST_DIR"),
-    );
-    let files = output(Command::new("dpkg-deb").arg("--contents").arg(&package));
+    package(&binary, &package_file, &path);
+    let files = output(Command::new("dpkg-deb").arg("--contents").arg(&package_file));
     for file in [
         "./usr/bin/tenure",
         "./etc/tenure/tenure.toml",
+        "./usr/lib/debug/usr/bin/tenure.debug",
         "./usr/lib/systemd/system/tenure.service",
         "./usr/share/man/man1/tenure.1.gz",
         "./usr/share/man/man1/tenure-sweep-pause.1.gz",
@@ -83,7 +100,7 @@ fn the_debian_package_installs_starts_and_leaves() {
     let copy = folder.path().join("machine");
     std::fs::create_dir(&copy).expect("a folder");
     let tried = Command::new(root().join("tests/tools/debian/try-package"))
-        .args([&copy, &package])
+        .args([&copy, &package_file])
         .arg(free_port().to_string())
         .output()
         .expect("it can be started");
@@ -109,8 +126,9 @@ fn the_debian_package_installs_starts_and_leaves() {
             "{line} in\n{stdout}"
         );
     }
-    let enabled =
-        |line: &str| line.starts_with("enabled ") && line.ends_with("/multi-user.target.wants/tenure.service");
+    let enabled = |line: &str| {
+        line.starts_with("enabled ") && line.ends_with("/multi-user.target.wants/tenure.service")
+    };
     assert!(stdout.lines().any(enabled), "{stdout}");
 }
 
