@@ -2,6 +2,7 @@
 
 mod debug_information;
 mod kubernetes;
+mod release;
 mod systemd;
 
 use std::ffi::{OsStr, OsString};
