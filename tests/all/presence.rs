@@ -266,6 +266,7 @@ fn each_worker_counts_the_events_of_all_and_one_with_a_wrong_clock_removes_none(
     settings.push(("HOSTNAME", "two"));
     // It is not ready, because its clock is wrong.
     let ahead = site.tenure(&settings).start();
+    ahead.wait_until("open", || ahead.get("/v1/activity").0 == 200);
     ahead.wait_until("the event of the other worker", || applied(&ahead) == 1);
     let (status, answer) = ahead.add_client("shop-2");
     assert!(status < 300, "{answer}");
