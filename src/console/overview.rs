@@ -136,7 +136,7 @@ fn figures(summary: &Summary, expiries: Option<&ExpiryCounts>) -> Markup {
             (figure("Changes, last hour", "changes", value("changes"), "/sources", &spark(|counts| counts.changes.total(), 6)))
             (figure("Refused, last hour", "refused", value("refused"), "/refusals", &spark(|counts| counts.refused, 3)))
             (figure("Open dead letters", "dead-letters", value("dead-letters"), "/dead-letters", &note("dead-letters-note")))
-            (figure("Unpublished changes", "backlog", value("backlog"), "/sources", &note("backlog-note")))
+            (figure("Unpublished", "backlog", value("backlog"), "/sources", &note("backlog-note")))
             (figure("Expiring accesses", "expiring", &live::expiring(expiries), "/forecast", &html! { span.below { "in the next 30 days" } }))
         }
     }

@@ -123,15 +123,12 @@ impl Delivery {
         if let Err(error) = self.record().await {
             tracing::debug!(%error, endpoint = self.endpoint.name, "the last deliveries cannot be recorded; they are repeated");
         }
-        let Ended::Disabled(why) = &ended else {
-            return ended;
-        };
-        match self.disable(why).await {
-            Ok(true) => ended,
-            // It has changed meanwhile.
-            Ok(false) => Ended::Stopped,
-            Err(error) => error.into(),
+        if let Ended::Disabled(why) = &ended
+            && let Err(error) = self.disable(why).await
+        {
+            return error.into();
         }
+        ended
     }
 
     async fn deliver(
@@ -339,11 +336,9 @@ impl Delivery {
         ::metrics::gauge!(metrics::LAG, "endpoint" => self.endpoint.name.clone())
     }
 
-    /// Disables the endpoint. False: it has changed, and is not disabled.
-    async fn disable(&mut self, why: &str) -> Result<bool, StoreError> {
+    async fn disable(&mut self, why: &str) -> Result<(), StoreError> {
         let Endpoint { name, revision, .. } = &self.endpoint;
-        let is_disabled = self.engine.disable_endpoint(name, *revision, why).await?;
-        if is_disabled {
+        if self.engine.disable_endpoint(name, *revision, why).await? {
             tracing::error!(
                 endpoint = name,
                 why,
@@ -351,7 +346,7 @@ impl Delivery {
                 "an endpoint of a webhook is disabled; when it works again, run `tenure webhook resume`"
             );
         }
-        Ok(is_disabled)
+        Ok(())
     }
 }
 

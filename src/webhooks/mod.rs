@@ -185,7 +185,11 @@ impl Deliveries {
         self.declared.retain(|name| names.contains(name.as_str()));
         self.noted.retain(|name| names.contains(name.as_str()));
         for endpoint in endpoints {
-            if endpoint.status != EndpointStatus::Disabled && self.noted.remove(&endpoint.name) {
+            if endpoint.status == EndpointStatus::Disabled {
+                if self.running.contains_key(&endpoint.name) {
+                    self.noted.insert(endpoint.name.clone());
+                }
+            } else if self.noted.remove(&endpoint.name) {
                 tracing::info!(
                     endpoint = endpoint.name,
                     "an endpoint of a webhook is no longer disabled"
@@ -246,10 +250,7 @@ impl Deliveries {
             .extract_if(.., |_, running| running.task.is_finished())
         {
             match running.task.await {
-                Ok(Ended::Stopped) => {}
-                Ok(Ended::Disabled(_)) => {
-                    self.noted.insert(name);
-                }
+                Ok(Ended::Stopped | Ended::Disabled(_)) => {}
                 Ok(Ended::Store(error)) => {
                     tracing::debug!(%error, endpoint = name, "changes cannot be read or recorded; trying again");
                 }

@@ -316,9 +316,18 @@ impl Running {
 
     /// Limits the size of the files that this process writes, in bytes; `None` removes the limit.
     pub fn limit_files(&self, bytes: Option<u64>) {
-        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        self.limit("fsize", bytes);
+    }
+
+    /// Limits the number of files that this process has open.
+    pub fn limit_open_files(&self, files: u64) {
+        self.limit("nofile", Some(files));
+    }
+
+    fn limit(&self, resource: &str, most: Option<u64>) {
+        let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
         let set = Command::new("prlimit")
-            .arg(format!("--fsize={limit}:"))
+            .arg(format!("--{resource}={most}:"))
             .arg(format!("--pid={}", self.id()))
             .status()
             .expect("prlimit, of util-linux");

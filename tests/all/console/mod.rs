@@ -20,6 +20,7 @@ mod policies;
 mod reach;
 mod readers;
 mod reasons;
+mod scans;
 mod searches;
 mod shift;
 pub mod site;

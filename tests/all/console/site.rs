@@ -98,7 +98,18 @@ impl Site {
         pages: impl FnOnce(&Settings) -> http::Pages,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        Self::start_on(store, folder, now, env, pages).await
+    }
+
+    /// On this store, whose file is in the folder if it has one.
+    async fn start_on(
+        store: Arc<dyn Store>,
+        folder: TempDir,
+        now: DateTime<Utc>,
+        env: &[(&str, &str)],
+        pages: impl FnOnce(&Settings) -> http::Pages,
+    ) -> Self {
         store.migrate().await.expect("migrated");
         let clock = Arc::new(SimulatedClock::at(now));
         let env = env
@@ -312,15 +323,39 @@ impl Year {
     }
 }
 
+/// When the year begins.
+fn beginning() -> DateTime<Utc> {
+    at("2025-03-01T00:00:00Z")
+}
+
 async fn live() -> (Site, Year) {
+    let env = [("TENURE_SOURCES", "/partner-space=2h,/accounts=30d")];
+    let site = Site::start(beginning(), &env).await;
+    let year = live_on(&site).await;
+    (site, year)
+}
+
+/// The same on PostgreSQL.
+pub async fn year_on(store: Arc<dyn Store>) -> (Site, Year) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Site::start_on(store, folder, beginning(), &[], console::pages).await;
+    let year = live_on(&site).await;
+    (site, year)
+}
+
+/// A server of this moment, on a store that others have filled.
+pub async fn later_on(store: Arc<dyn Store>, now: DateTime<Utc>) -> Site {
+    let folder = tempfile::tempdir().expect("a folder");
+    Site::start_on(store, folder, now, &[], console::pages).await
+}
+
+async fn live_on(site: &Site) -> Year {
     let shape = Shape {
         clients: 48,
-        start: at("2025-03-01T00:00:00Z"),
+        start: beginning(),
         ..Shape::default()
     };
     let world = World::new(&shape);
-    let env = [("TENURE_SOURCES", "/partner-space=2h,/accounts=30d")];
-    let site = Site::start(shape.start, &env).await;
     let mut rest = world.deliveries.as_slice();
     let mut tick = shape.start;
     while tick < world.end {
@@ -346,8 +381,7 @@ async fn live() -> (Site, Year) {
             site.engine.sweep(sweep, options, |_| {}).await.expect("swept");
         }
     }
-    let year = last_hour(&site).await;
-    (site, year)
+    last_hour(site).await
 }
 
 /// What happens at the end: the hour before now is busy, a month is closed, a sweep is paused, another one trips.

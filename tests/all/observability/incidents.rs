@@ -1,5 +1,6 @@
 //! Incidents of sweeps and of retention: each is one line when it begins and one when it ends.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -164,5 +165,29 @@ fn retention_that_fails_on_postgres_is_a_line_when_it_begins_and_one_when_it_end
     worker.wait_until("more ticks", || since_end.elapsed() > Duration::from_secs(3));
     assert_eq!((said(begin), said(end)), (1, 1), "{}", worker.log());
     assert!(lines(&worker, begin)[0]["why"].is_string());
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn connections_that_cannot_be_accepted_are_a_line_when_that_begins_and_one_when_it_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let worker = Tenure::new(folder.path(), &[JSON]).run();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", worker.id())).expect("its files");
+    let open = u64::try_from(open.count()).expect("a number");
+    worker.limit_open_files(open);
+    let waiting: Vec<TcpStream> = (0..5)
+        .map(|_| TcpStream::connect(("127.0.0.1", worker.port)).expect("a connection that waits"))
+        .collect();
+    let (begins, ends) = ("cannot accept connections", "connections are accepted again");
+    let begun = |message: &str| worker.log().matches(message).count();
+    worker.wait_until("a line of the log", || begun(begins) > 0);
+    // It tries again each second.
+    std::thread::sleep(Duration::from_secs(3));
+    worker.limit_open_files(1_024);
+    drop(waiting);
+    worker.wait_until("the line of the end", || {
+        worker.get("/readyz").0 == 200 && begun(ends) > 0
+    });
+    assert_eq!((begun(begins), begun(ends)), (1, 1));
     assert!(worker.stop().success());
 }

@@ -52,6 +52,13 @@ fn an_endpoint_that_fails_for_too_long_is_disabled_until_it_is_resumed(given: &G
         webhooks_check(&running)["warnings"].is_null()
             && running.metric("tenure_webhook_endpoint_disabled{endpoint=\"crm\"}") < 0.5
     });
+    let log = running.log();
+    for line in [
+        "an endpoint of a webhook is disabled",
+        "an endpoint of a webhook is no longer disabled",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
 }
 
 fn an_endpoint_that_answers_410_is_disabled(given: &Given) {
