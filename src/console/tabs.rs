@@ -35,7 +35,7 @@ const TABS: [Shown; 4] = [
     Shown {
         name: "all",
         title: "All",
-        meaning: "Every client that is not deleted.",
+        meaning: "Every client, also those that were deleted.",
         sets: None,
     },
     Shown {
