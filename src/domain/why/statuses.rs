@@ -7,8 +7,8 @@ impl Answer {
     pub(super) fn has_been(&self, status: &str) -> String {
         match (self, status) {
             (Self::Link, "none") => "The client has been unknown".to_owned(),
-            (Self::Link, status) => format!("The link has been {status}"),
-            (Self::Service, status) => format!("The service has been {status}"),
+            (Self::Link, status) => format!("The link has been {}", spoken(status)),
+            (Self::Service, status) => format!("The service has been {}", spoken(status)),
             (Self::Access, "none") => "The partner has had no access".to_owned(),
             (Self::Access, status) => format!("Access has been {status}"),
             (Self::Tab, "none") => "The client has been on no tab".to_owned(),
@@ -16,7 +16,9 @@ impl Answer {
             (Self::Subscription(id), "none") => {
                 format!("The client has had no subscription {}", id.as_str())
             }
-            (Self::Subscription(id), status) => format!("Subscription {} has been {status}", id.as_str()),
+            (Self::Subscription(id), status) => {
+                format!("Subscription {} has been {}", id.as_str(), spoken(status))
+            }
             (flag, status) => flag.flag_has_been(status).to_owned(),
         }
     }
@@ -50,8 +52,8 @@ impl Answer {
     pub(super) fn becomes(&self, status: &str) -> String {
         match (self, status) {
             (Self::Link | Self::Service, "none") => "the client is unknown".to_owned(),
-            (Self::Link, status) => format!("the link becomes {status}"),
-            (Self::Service, status) => format!("the service becomes {status}"),
+            (Self::Link, status) => format!("the link becomes {}", spoken(status)),
+            (Self::Service, status) => format!("the service becomes {}", spoken(status)),
             (Self::Access, "none") => "the partner has no access".to_owned(),
             (Self::Access, "expired") => "access expires".to_owned(),
             (Self::Access, status) => format!("access becomes {status}"),
@@ -59,7 +61,9 @@ impl Answer {
             (Self::Tab, tab) => format!("the client moves to the {tab} tab"),
             (Self::Subscription(id), "none") => format!("subscription {} is removed", id.as_str()),
             (Self::Subscription(id), "ended") => format!("subscription {} ends", id.as_str()),
-            (Self::Subscription(id), status) => format!("subscription {} becomes {status}", id.as_str()),
+            (Self::Subscription(id), status) => {
+                format!("subscription {} becomes {}", id.as_str(), spoken(status))
+            }
             (flag, status) => flag.flag_becomes(status).to_owned(),
         }
     }
@@ -106,5 +110,23 @@ impl Answer {
             Self::Subscription(id) => return format!("The client never had a subscription {}", id.as_str()),
         }
         .to_owned()
+    }
+}
+
+/// A status in a sentence: "pending assigning".
+fn spoken(status: &str) -> String {
+    status.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_two_words_has_no_underscore_in_a_sentence() {
+        let has_been = Answer::Service.has_been("pending_assigning");
+        assert_eq!(has_been, "The service has been pending assigning");
+        let becomes = Answer::Link.becomes("invitation_rejected");
+        assert_eq!(becomes, "the link becomes invitation rejected");
     }
 }
