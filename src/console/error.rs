@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use maud::html;
+use maud::{Markup, html};
 
 use super::layout::{self, Frame, Offered, Section};
 use super::ui::{Tone, note, prose, sentence};
@@ -12,6 +12,9 @@ use crate::http::{ApiError, ErrorCode, Principal, SIGN_IN, Said};
 const SIGNED_OUT: &str =
     "The session has ended, or there is none. Nothing was changed. Sign in, and do it again.";
 
+/// What a page says about an error that says nothing.
+const UNKNOWN: &str = "something went wrong; see the log of the worker";
+
 /// Why there is no page. The response is that of the API; for a browser, the server replaces it by [`page`].
 #[derive(Debug)]
 pub struct PageError(ApiError);
@@ -19,6 +22,15 @@ pub struct PageError(ApiError);
 impl<E: Into<ApiError>> From<E> for PageError {
     fn from(error: E) -> Self {
         Self(error.into())
+    }
+}
+
+impl PageError {
+    /// The error as a part of a page that has begun.
+    pub fn note(self) -> Markup {
+        let said = self.into_response().extensions_mut().remove::<Said>();
+        let text = said.as_ref().map_or(UNKNOWN, for_people);
+        note(Tone::Bad, &html! { p { (prose(&sentence(text))) } })
     }
 }
 
@@ -88,4 +100,15 @@ pub fn page(status: StatusCode, said: &Said, reader: Option<&Principal>) -> Resp
     let mut page = layout::page(&frame, &content);
     *page.status_mut() = status;
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_a_page_that_has_begun_says_what_to_do() {
+        let note = PageError::from(ApiError::Busy).note().into_string();
+        assert!(note.contains("Too many requests in progress; retry"), "{note}");
+    }
 }

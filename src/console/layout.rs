@@ -1,9 +1,13 @@
 //! The frame of every page: navigation, the moment that is shown, and the headers of the response.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, html};
+use futures_util::stream::{self, StreamExt};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets::PATHS;
 use super::ui::{distance, full_moment, url};
@@ -172,7 +176,40 @@ impl<'a> Frame<'a> {
 
 /// A page with the headers that every page has.
 pub fn page(frame: &Frame<'_>, content: &Markup) -> Response {
-    let mut response = document(frame, content).into_response();
+    with_headers(document(frame, content).into_response())
+}
+
+/// A page that is not complete: what comes before and after the rest of its content.
+pub struct Around {
+    before: String,
+    after: String,
+}
+
+impl Around {
+    /// `first`: the content before the rest.
+    pub fn of(frame: &Frame<'_>, first: &Markup) -> Self {
+        // Nobody's text has this: it is escaped.
+        const REST: &str = "<!--rest-->";
+        let whole = document(frame, &html! { (first) (PreEscaped(REST)) }).into_string();
+        let (before, after) = whole.split_once(REST).unwrap_or((&whole, ""));
+        Self {
+            before: before.to_owned(),
+            after: after.to_owned(),
+        }
+    }
+
+    /// The page. Its beginning is sent at once, and the rest when it is there.
+    pub fn page(self, rest: impl Future<Output = Markup> + Send + 'static) -> Response {
+        let Self { before, after } = self;
+        let end = async move { rest.await.into_string() + &after };
+        let parts = stream::iter([before]).chain(stream::once(end));
+        let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        let body = Body::from_stream(parts.map(Ok::<_, Infallible>));
+        with_headers((html, body).into_response())
+    }
+}
+
+fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let fixed = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

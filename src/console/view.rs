@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use super::Console;
 use super::actions::said;
 use super::error::PageError;
-use super::layout::{self, Frame, Offered};
+use super::layout::{self, Around, Frame, Offered};
 use super::ui::{Limits, Pages, coded, note};
 use crate::config::{Partners, Scope};
 use crate::domain::Event;
@@ -200,20 +200,36 @@ impl View {
 
     /// A page in the frame of the console.
     pub fn page(&self, frame: Frame<'_>, content: &Markup) -> Response {
-        let frame = Frame {
+        layout::page(&self.framed(frame), &self.with_done(content))
+    }
+
+    /// The same, for a page whose rest takes long: what comes before it is sent at once.
+    pub fn page_in_parts<F>(self, frame: Frame<'_>, first: &Markup, rest: impl FnOnce(Self) -> F) -> Response
+    where
+        F: Future<Output = Markup> + Send + 'static,
+    {
+        let around = Around::of(&self.framed(frame), &self.with_done(first));
+        around.page(rest(self))
+    }
+
+    fn framed<'a>(&'a self, frame: Frame<'a>) -> Frame<'a> {
+        Frame {
             now: Some(self.now),
             ..frame.of(&self.principal, self.value("partner"))
-        };
+        }
+    }
+
+    /// Content below what the last action has done.
+    fn with_done(&self, content: &Markup) -> Markup {
         let all_said: Vec<_> = self
             .did
             .iter()
             .filter_map(|(done, count)| said(done, *count))
             .collect();
-        let content = html! {
+        html! {
             @if !all_said.is_empty() { div role="status" { @for (tone, text) in all_said { (note(tone, &html! { p { (coded(&text)) } })) } } }
             (content)
-        };
-        layout::page(&frame, &content)
+        }
     }
 }
 

@@ -76,18 +76,6 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
     } else {
         changed_policy(&latest, &changes, "the form").map(Some)
     };
-    let result = match &outcome {
-        Ok(Some(policy)) => Some(compare(&view, policy.clone(), partner.clone(), upto).await?),
-        _ => None,
-    };
-    let content = html! {
-        (form(&view, &settings, partner.as_deref()))
-        @match (&outcome, &result) {
-            (Err(error), _) => { (ui::note(Tone::Bad, &html! { p { b { "This is not a policy. " } (error) } })) },
-            (_, Some(result)) => { (result_cards(&view, &changes, result, place)) },
-            _ => { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to apply the policy.")) } },
-        }
-    };
     let frame = Frame {
         title: "What if the policy were different?",
         section: Section::Forecast,
@@ -97,7 +85,24 @@ pub async fn show(mut view: View) -> Result<Response, PageError> {
         actions: Some(html! { a.button href="/policy" { "Policies" } }),
         ..Frame::default()
     };
-    Ok(view.page(frame, &content))
+    let form = form(&view, &settings, partner.as_deref());
+    let policy = match outcome {
+        Ok(Some(policy)) => policy,
+        Ok(None) => {
+            let hint = html! { section.card.flush { (ui::empty("Change a value", "The comparison shows who would lose or gain access, and which billing days differ. You decide afterwards whether to apply the policy.")) } };
+            return Ok(view.page(frame, &html! { (form) (hint) }));
+        }
+        Err(error) => {
+            let why = ui::note(Tone::Bad, &html! { p { b { "This is not a policy. " } (error) } });
+            return Ok(view.page(frame, &html! { (form) (why) }));
+        }
+    };
+    Ok(view.page_in_parts(frame, &form, move |view| async move {
+        match compare(&view, policy, partner, upto).await {
+            Ok(compared) => result_cards(&view, &changes, &compared, place),
+            Err(error) => error.note(),
+        }
+    }))
 }
 
 /// The settings of the form that differ, as `access.idle=45d`.

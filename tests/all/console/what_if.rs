@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::html::{card, cell, minute, page, raw_cell, rows, text};
 use super::site::{Site, noon, year};
+use crate::support::http_client;
 
 /// A sum as the page of the what-if shows it.
 fn sum(totals: &Value) -> String {
@@ -178,5 +179,23 @@ async fn the_what_if_shows_when_each_client_would_lose_or_gain_access() {
     assert!(
         client == "acme/often" && lost.ends_with("; and 2 more"),
         "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_page_begins_before_the_clients_are_compared() {
+    let url = year().url("/what-if?access.idle=20d");
+    let mut page = http_client().get(url).send().await.expect("a response");
+    let first = page.chunk().await.expect("a part").expect("the beginning");
+    let first = String::from_utf8_lossy(&first).into_owned();
+    assert!(
+        first.contains("<h1>") && first.contains("Compare</button>"),
+        "{first}"
+    );
+    assert!(!first.contains("Differences"), "{first}");
+    let rest = page.text().await.expect("the rest");
+    assert!(
+        rest.contains("Differences") && rest.trim_end().ends_with("</html>"),
+        "{rest}"
     );
 }
