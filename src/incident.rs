@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Whether something fails at present.
 #[derive(Debug, Default)]
 pub struct Incident {
-    /// How long nothing must have failed until it has ended.
+    /// The incident ends with the first success that is at least this long after the last failure.
     calm: Duration,
     /// The last failure. None: nothing fails.
     failed: Mutex<Option<Instant>>,

@@ -40,6 +40,7 @@ pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config::BrokerSettings;
 use crate::engine::Engine;
+use crate::incident::Incident;
 use crate::store::{Outbox, Published};
 use crate::wire::Limits;
 use address::Address;
@@ -63,6 +64,8 @@ struct Context {
     state: BrokerState,
     /// The change that this worker published last; survives reconnects.
     last_published: Mutex<Option<Published>>,
+    /// The relay fails in a way that only a person can repair; survives reconnects.
+    relay_failing: Incident,
     /// Heartbeats do not reach their lanes.
     heartbeats_lost: AtomicBool,
 }
@@ -102,6 +105,7 @@ impl Context {
             prefetches: Prefetches::default(),
             state,
             last_published: Mutex::default(),
+            relay_failing: Incident::default(),
             heartbeats_lost: AtomicBool::new(false),
         })
     }

@@ -27,7 +27,6 @@ use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
 use crate::domain::Cause;
-use crate::incident::Incident;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 use crate::traces::Publication;
 use crate::wire::TraceContext;
@@ -112,7 +111,6 @@ pub(super) async fn session(
         record,
         follows: AtomicBool::default(),
         cursor_writes: AtomicU64::new(0),
-        failing: Incident::default(),
     };
     let done = tokio::select! {
         done = relay.work(stop) => done,
@@ -145,8 +143,6 @@ struct Relay<'a> {
     follows: AtomicBool,
     /// Number of cursor writes: shows whether the relay makes progress.
     cursor_writes: AtomicU64,
-    /// The store fails in a way that only a person can mend.
-    failing: Incident,
 }
 
 impl Relay<'_> {
@@ -164,7 +160,7 @@ impl Relay<'_> {
             match ended {
                 Ok(()) => break,
                 Err(RelayError::Store(error)) => {
-                    if !error.is_transient() && self.failing.fail() {
+                    if !error.is_transient() && self.context.relay_failing.fail() {
                         tracing::error!(why = %error, "the journal cannot be relayed; retrying");
                     }
                     self.context.watch.failed(&error);
@@ -426,7 +422,7 @@ impl Relay<'_> {
             self.context.outbox.advance_cursor(&upto).await?;
             self.record.write(&upto).await?;
             self.cursor_writes.fetch_add(1, Ordering::Relaxed);
-            if self.failing.succeed() {
+            if self.context.relay_failing.succeed() {
                 tracing::info!("the journal is relayed again");
             }
         }

@@ -51,8 +51,8 @@ fn for_people(said: &Said) -> &str {
             "this address does not work by itself; use the button or the link on its page"
         }
         ErrorCode::TooManyActions => {
-            "this address has sent too many wrong tokens, so only one action per second is possible; nothing was changed: go back, \
-             wait a second, and send the form again"
+            "too many wrong tokens came from this address, so it may do one action per second; nothing was changed: go back, wait a \
+             second, and send the form again"
         }
         _ => &said.message,
     }

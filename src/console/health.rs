@@ -82,7 +82,7 @@ async fn read(
     Ok(Summary {
         overview: engine.overview(&console.schedules, console.is_relayed).await?,
         checks,
-        hour: engine.activity(60, 1).await?,
+        hour: engine.last_hour().await?,
         depths: engine.queue_depths(),
     })
 }

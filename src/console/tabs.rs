@@ -35,7 +35,7 @@ const TABS: [Shown; 4] = [
     Shown {
         name: "all",
         title: "All",
-        meaning: "Every client, also those that were deleted.",
+        meaning: "All clients that match the filters, including deleted ones.",
         sets: None,
     },
     Shown {

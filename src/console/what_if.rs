@@ -206,7 +206,7 @@ fn result_cards(view: &View, changes: &[String], compared: &Compared, place: Pla
                     }
                 }
             } }
-            p.muted { "From 365 days ago to 90 days ahead, clients whose events were all refused included. A day counts if any part of it does." }
+            p.muted { "Covers the last 365 days and the next 90. Clients whose events were all refused are included. A day counts if any part of it does." }
             (super::actions::adopt_form(view, changes))
         }))
         (partners_card(view, compared, place.partners))

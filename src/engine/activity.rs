@@ -216,6 +216,14 @@ impl super::Engine {
         Ok(self.activity.sums(&steps, &others))
     }
 
+    /// [`Self::activity`] of the last hour, by minute.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn last_hour(&self) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>, StoreError> {
+        self.activity(60, 1).await
+    }
+
     /// Records what this process has counted since it last did so, for other workers and for those that come later.
     ///
     /// # Errors

@@ -13,9 +13,6 @@ use super::params::{Params, RawQuery};
 use super::{Api, ApiError};
 use crate::store::MinuteCounts;
 
-/// Minutes in a response.
-const MINUTES: u32 = 60;
-
 /// Events and changes by minute.
 #[derive(Serialize, ToSchema)]
 pub struct Activity {
@@ -66,8 +63,8 @@ impl Minute {
 
 /// Count the events and changes of the last hour by minute
 ///
-/// Those of all workers that use the store. Each records its counts every two seconds, so that those of the last seconds may be
-/// missing, as may those of the last seconds of a worker that has crashed. Commands such as `tenure ingest` are not counted.
+/// Covers all workers that use the store. Each records its counts every two seconds, so the last seconds of another worker, or of one
+/// that crashed, may be missing. Commands such as `tenure ingest` are not counted.
 #[utoipa::path(
     get,
     path = "/v1/activity",
@@ -81,7 +78,7 @@ impl Minute {
 pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result<Json<Activity>, ApiError> {
     Params::of(query)?.finish()?;
     let minutes = api
-        .run_detached(|engine| async move { engine.activity(MINUTES, 1).await })
+        .run_detached(|engine| async move { engine.last_hour().await })
         .await?;
     Ok(Json(Activity {
         minutes: minutes.into_iter().map(Minute::of).collect(),

@@ -93,7 +93,7 @@ pub(super) async fn check_page(
     Ok(response)
 }
 
-/// Notes a wrong token in the header. A browser has none: its session may have ended.
+/// Notes a wrong token in the header. A request without the header is usually that of a browser whose session has ended.
 fn note_wrong_token(api: &Api, request: &Request, error: &ApiError) {
     if matches!(error, ApiError::Unauthorized) && request.headers().contains_key(header::AUTHORIZATION) {
         api.throttle

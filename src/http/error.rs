@@ -50,8 +50,8 @@ pub enum ApiError {
     #[error("the CSRF token is missing or wrong; load the page again, and send the form from there")]
     Csrf,
     #[error(
-        "this address has sent too many wrong tokens, so its actions are limited to one per second; nothing was changed: wait a \
-         second and send the request again"
+        "too many wrong tokens came from this address, so it may do one action per second; nothing was changed: wait a second and \
+         send it again"
     )]
     TooManyActions,
     #[error("event {number} is rejected, and nothing was stored: {reason}")]
@@ -216,7 +216,7 @@ pub(super) enum BodyErrors {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the type only describes responses")]
 pub(super) enum ActionErrors {
-    /// This address has sent too many wrong tokens, so its actions are limited to one per second; wait a second and retry
+    /// Too many wrong tokens came from this address, so it may do one action per second; wait a second and retry
     #[response(status = 429)]
     TooManyActions(ErrorBody),
 }

@@ -33,6 +33,8 @@ pub(super) struct Throttle(Mutex<State>);
 
 struct State {
     addresses: HashMap<Prefix, Failures>,
+    /// When old failures were last forgotten.
+    forgotten: Instant,
     of_all: Allowance,
     recorded: Allowance,
 }
@@ -41,6 +43,7 @@ impl Throttle {
     pub(super) fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
             addresses: HashMap::new(),
+            forgotten: now,
             of_all: Allowance::new(OF_ALL, EVERY, now),
             recorded: Allowance::new(RECORDED, RECORDED_EVERY, now),
         }))
@@ -83,7 +86,7 @@ struct Actions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     Granted,
-    /// Not for up to a second. `is_first`: the first time since the address was forgotten.
+    /// Not before up to a second has passed. `is_first`: the log does not say yet that the address is limited.
     Refused {
         is_first: bool,
     },
@@ -148,13 +151,20 @@ impl Allowance {
 }
 
 impl State {
-    /// The failures of an address, to which one is added now.
+    /// The failures of an address, which has sent a wrong token now.
     fn of(&mut self, address: IpAddr, now: Instant) -> &mut Failures {
         let prefix = Prefix::from(address);
-        self.addresses
-            .retain(|_, failures| now.duration_since(failures.last) < FORGET);
+        if now.duration_since(self.forgotten) >= EVERY {
+            self.forgotten = now;
+            self.addresses
+                .retain(|_, failures| now.duration_since(failures.last) < FORGET);
+        }
         if self.addresses.len() >= MOST_ADDRESSES && !self.addresses.contains_key(&prefix) {
-            let oldest = self.addresses.iter().min_by_key(|(_, failures)| failures.last);
+            // Tokens of programs are not limited: they must not make room for more sign-ins.
+            let oldest = self
+                .addresses
+                .iter()
+                .min_by_key(|(_, failures)| (failures.sign_ins > 0, failures.last));
             if let Some(oldest) = oldest.map(|(prefix, _)| *prefix) {
                 self.addresses.remove(&oldest);
             }
@@ -191,6 +201,9 @@ impl Throttle {
         self.with(|state| {
             let failures = state.of(address, now);
             failures.wrong = failures.wrong.saturating_add(1);
+            if now.duration_since(failures.last_sign_in) >= FORGET {
+                failures.sign_ins = 0;
+            }
             failures.sign_ins = failures.sign_ins.saturating_add(1);
             failures.last_sign_in = now;
             state.of_all.take(now);
@@ -329,6 +342,29 @@ mod tests {
             assert_eq!(throttle.wait(address(number), now), Duration::ZERO);
             assert_eq!(admitted(&throttle, number, now), 10);
         }
+    }
+
+    #[test]
+    fn sign_ins_of_yesterday_are_forgotten_although_a_program_has_an_old_token() {
+        let mut now = Instant::now();
+        let throttle = Throttle::new(now);
+        for _ in 0..14 {
+            throttle.fail(address(1), now);
+        }
+        for _ in 0..100 {
+            now += FORGET / 10;
+            throttle.reject(address(1), now);
+        }
+        throttle.fail(address(1), now);
+        assert_eq!(throttle.wait(address(1), now), Duration::ZERO);
+        // Nor do programs make room for guesses.
+        for _ in 0..FREE {
+            throttle.fail(address(2), now);
+        }
+        for number in 0..2 * u32::try_from(MOST_ADDRESSES).unwrap() {
+            throttle.reject(address(1_000 + number), now);
+        }
+        assert!(throttle.wait(address(2), now) > Duration::ZERO);
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub trait Activity: Send + Sync + 'static {
         other_than: i64,
     ) -> Result<Vec<(DateTime<Utc>, MinuteCounts)>>;
 
-    /// Records what a worker has counted, each minute at most once, in place of what it recorded about the same minutes. Removes
-    /// all minutes before `oldest`, and records none of them.
+    /// Records what a worker has counted, each minute at most once, in place of what it recorded about the same minutes: the greater
+    /// number stays, because an earlier statement may end later. Removes all minutes before `oldest`, and records none of them.
     async fn record_activity(
         &self,
         worker: i64,

@@ -97,7 +97,7 @@ struct Deliveries {
     declared: BTreeSet<String>,
     /// The endpoints that were disabled when they were last looked at.
     disabled: BTreeSet<String>,
-    /// The endpoints of which this worker has logged that they are disabled.
+    /// The disabled endpoints to which this worker delivered.
     noted: BTreeSet<String>,
     looks: u32,
     /// Whether the endpoints of the settings are in the store.

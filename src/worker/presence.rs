@@ -12,6 +12,8 @@ use crate::incident::Incident;
 use crate::interval::Interval;
 use crate::store::StoreError;
 
+/// After that long without a failure, counts can be recorded again.
+const CALM: Duration = Duration::from_secs(10);
 /// How long the store may take for each of the two last writes.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
@@ -86,18 +88,18 @@ async fn record(engine: Arc<Engine>, worker: ThisWorker, stop: CancellationToken
 
 /// Records what this worker counts until it is stopped.
 async fn record_counts(engine: Arc<Engine>, stop: CancellationToken) {
-    let failing = Incident::default();
+    let failing = Incident::with_calm(CALM);
     let mut interval = Interval::new(RECORD_COUNTS_EVERY, &stop);
     while interval.tick().await {
         match engine.record_activity().await {
             Ok(()) if failing.succeed() => {
-                tracing::info!("other workers see the counts of this worker again");
+                tracing::info!("the event counts of this worker are recorded again");
             }
             Ok(()) => {}
             Err(error) => {
                 // An outage of the store has lines of its own.
                 if engine.try_write().await.is_ok() && failing.fail() {
-                    tracing::warn!(%error, "other workers do not see how many events this worker ingests; trying again");
+                    tracing::warn!(%error, "cannot record the event counts of this worker, so other workers do not show them; trying again");
                 } else {
                     tracing::debug!(%error, "the counts of this worker cannot be recorded; trying again");
                 }

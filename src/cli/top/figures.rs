@@ -19,8 +19,6 @@ use crate::engine::{
 use crate::http::{Minute, Worker as WorkerResponse};
 use crate::store::StoreError;
 
-/// Minutes that are shown.
-const MINUTES: u32 = 60;
 /// How long a worker may take to answer. Its checks take up to three seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
@@ -85,7 +83,7 @@ impl Reader {
         let (overview, refusals, minutes, checks, queues) = tokio::join!(
             self.engine.overview(&self.schedules, self.is_relayed),
             self.engine.count_refusals(),
-            self.engine.activity(MINUTES, 1),
+            self.engine.last_hour(),
             self.read_checks(),
             self.read_queues(),
         );
@@ -167,7 +165,8 @@ impl Figures {
     #[must_use]
     pub fn unknown(&self) -> Option<(&'static str, &NoFigures)> {
         match (&self.checks, &self.queues) {
-            (Err(why), _) => Some(("The checks of the worker and its queues are unknown", why)),
+            (Err(why), Err(_)) => Some(("The checks of the worker and its queues are unknown", why)),
+            (Err(why), Ok(_)) => Some(("The checks of the worker are unknown", why)),
             (Ok(_), Err(why)) => Some(("The queues of the worker are unknown", why)),
             (Ok(_), Ok(_)) => None,
         }

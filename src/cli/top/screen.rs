@@ -335,8 +335,8 @@ fn help(every: Duration) -> Vec<Line<'static>> {
             "The figures are read every {}.",
             humantime::format_duration(every)
         ),
-        "Checks and waiting messages come from the worker at http.listen,".to_owned(),
-        "everything else comes from the store.".to_owned(),
+        "Checks and waiting messages come from the worker at http.listen;".to_owned(),
+        "all else comes from the store.".to_owned(),
     ]
     .into_iter()
     .map(Line::raw)

@@ -28,24 +28,21 @@ impl Engine {
     ) -> Result<Swept, StoreError> {
         let error = match self.sweep_clients(&keys, pass).await {
             Err(error) if !error.is_transient() => error,
-            Err(error) => return Err(error),
-            Ok(swept) => {
-                self.note_swept(&keys, pass);
-                return Ok(swept);
-            }
+            done => return done,
         };
         tracing::debug!(sweep = %pass.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
+        // A preview changes nothing, and says nothing about what a run will meet.
+        let is_run = matches!(pass.output, Output::Run(_));
         let mut swept = Swept::default();
         for key in keys {
             match self.sweep_clients(std::slice::from_ref(&key), pass).await {
                 Ok(mut one) => {
-                    self.note_swept(std::slice::from_ref(&key), pass);
                     swept.counts += one.counts;
                     swept.changes.append(&mut one.changes);
                 }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    if self.unsweepable.fail(pass.sweep, &key, Instant::now()) {
+                    if is_run && self.unsweepable.fail(pass.sweep, &key, Instant::now()) {
                         tracing::error!(
                             sweep = %pass.sweep, client = %key, %error,
                             "the client cannot be swept; each run of the sweep tries again"
@@ -66,12 +63,6 @@ impl Engine {
             self.store.add_run_counts(run, &counts).await?;
         }
         Ok(swept)
-    }
-
-    fn note_swept(&self, keys: &[ClientKey], pass: &Pass<'_>) {
-        for key in self.unsweepable.succeed(pass.sweep, keys) {
-            tracing::info!(sweep = %pass.sweep, client = %key, "the client is swept again");
-        }
     }
 
     async fn sweep_clients(&self, keys: &[ClientKey], pass: &Pass<'_>) -> Result<Swept, StoreError> {
@@ -110,6 +101,7 @@ impl Engine {
             }
         };
         let examined = stored.len();
+        let swept: Vec<ClientKey> = stored.iter().map(|stored| stored.key.clone()).collect();
         let (mut commit, changes) = plan::plan_sweep(stored, pass.sweep, pass.until, self.now(), &policies);
         let counts = RunCounts {
             examined: count(examined),
@@ -121,6 +113,9 @@ impl Engine {
         if let Some(batch) = batch {
             carry_out(batch, &commit).await?;
             self.announce(&commit);
+            for key in self.unsweepable.succeed(pass.sweep, &swept) {
+                tracing::info!(sweep = %pass.sweep, client = %key, "the client is swept again");
+            }
         }
         Ok(Swept { counts, changes })
     }

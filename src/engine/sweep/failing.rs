@@ -1,4 +1,4 @@
-//! The clients that cannot be swept: a line of the log when that begins, and one when it ends.
+//! The clients that this worker cannot sweep: a line of the log when that begins, and one when this worker sweeps them again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{ClientKey, Sweep};
 
-/// Beyond this many clients, each failure of another one is a line.
+/// Once this many are tracked, every failure of a further client is logged.
 const MOST: usize = 1_000;
-/// A client that fails again after this time begins to fail: a rebuild may have mended it meanwhile.
+/// A client that fails again after this time begins to fail: a rebuild may have repaired it meanwhile.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(48);
 
 /// The clients of which the log says that they cannot be swept, each with its last failure.
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_begins_and_ends_to_fail_once_in_each_sweep() {
+    fn a_client_starts_and_stops_failing_once_in_each_sweep() {
         let (failing, now) = (FailingClients::default(), Instant::now());
         assert!(failing.fail(Sweep::AccessExpiry, &key(1), now));
         assert!(!failing.fail(Sweep::AccessExpiry, &key(1), now));

@@ -60,9 +60,10 @@ impl Activity for PostgresStore {
                       as counted (minute, applied, duplicate, refused, dead, deferred, by_event, by_timer, corrections)
                  where minute >= $2
                  on conflict (minute, worker) do update
-                 set applied = excluded.applied, duplicate = excluded.duplicate, refused = excluded.refused,
-                     dead = excluded.dead, deferred = excluded.deferred, by_event = excluded.by_event,
-                     by_timer = excluded.by_timer, corrections = excluded.corrections",
+                 set applied = greatest(activity.applied, excluded.applied), duplicate = greatest(activity.duplicate, excluded.duplicate),
+                     refused = greatest(activity.refused, excluded.refused), dead = greatest(activity.dead, excluded.dead),
+                     deferred = greatest(activity.deferred, excluded.deferred), by_event = greatest(activity.by_event, excluded.by_event),
+                     by_timer = greatest(activity.by_timer, excluded.by_timer), corrections = greatest(activity.corrections, excluded.corrections)",
             )
             .bind(worker)
             .bind(oldest)

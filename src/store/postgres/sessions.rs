@@ -36,7 +36,7 @@ const LONGEST_LIFE: Duration = Duration::from_mins(30);
 /// How long to wait before asking a full server for more sessions.
 const FULL: Duration = Duration::from_secs(30);
 /// After that long without a refusal, the server is no longer full.
-const CALM: Duration = Duration::from_mins(1);
+const CALM: Duration = Duration::from_mins(10);
 
 /// How long a server may take to end a closed session.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ struct Pool {
     full: Mutex<Full>,
 }
 
-/// When the server last refused a connection.
+/// Whether the server refuses connections, and why.
 struct Full {
     failing: Incident,
     why: Option<String>,

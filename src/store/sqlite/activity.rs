@@ -51,9 +51,10 @@ impl Activity for SqliteStore {
                                            corrections)
                      values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                      on conflict (minute, worker) do update
-                     set applied = excluded.applied, duplicate = excluded.duplicate, refused = excluded.refused,
-                         dead = excluded.dead, deferred = excluded.deferred, by_event = excluded.by_event,
-                         by_timer = excluded.by_timer, corrections = excluded.corrections",
+                     set applied = max(activity.applied, excluded.applied), duplicate = max(activity.duplicate, excluded.duplicate),
+                         refused = max(activity.refused, excluded.refused), dead = max(activity.dead, excluded.dead),
+                         deferred = max(activity.deferred, excluded.deferred), by_event = max(activity.by_event, excluded.by_event),
+                         by_timer = max(activity.by_timer, excluded.by_timer), corrections = max(activity.corrections, excluded.corrections)",
                 )
                 .bind(micros(*minute))
                 .bind(worker);

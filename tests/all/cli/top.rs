@@ -190,16 +190,14 @@ fn json_has_the_figures_once() {
     let figures = &asking.json(&["top"])[0];
     assert_eq!(figures["worker_problem"], json!(null));
     assert_eq!(figures["queues"], json!({}));
+    let sum = |name: &str| {
+        let figures = &quiet.json(&["top"])[0];
+        let minutes = figures["minutes"].as_array().expect("minutes").iter();
+        minutes.filter_map(|minute| minute[name].as_u64()).sum::<u64>()
+    };
+    running.wait_until("recorded counts", || sum("applied") == 1);
     // A worker that has stopped has left its counts.
     assert!(running.stop().success());
-    let figures = &quiet.json(&["top"])[0];
-    let minutes = figures["minutes"].as_array().expect("minutes").iter();
-    let sum = |name: &str| {
-        minutes
-            .clone()
-            .filter_map(|minute| minute[name].as_u64())
-            .sum::<u64>()
-    };
     assert_eq!(sum("applied"), 1);
     assert!(sum("changes") > 0);
 }
@@ -256,7 +254,7 @@ fn it_shows_changes_of_the_store_resizes_and_restores_the_terminal() {
             .is_some_and(|line| line.trim_end().chars().count() > 100)
     });
     top.press("?");
-    top.wait_for("everything else comes from the store");
+    top.wait_for("all else comes from the store");
     top.press("?i");
     top.wait_for("┌Issues");
     top.press("r");

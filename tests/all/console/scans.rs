@@ -1,4 +1,4 @@
-//! Pages on PostgreSQL: each statement finds its rows by an index.
+//! Pages on PostgreSQL: no statement needs to read a whole table for lack of an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +42,7 @@ const SMALL: [&str; 19] = [
 
 /// How often each table that grows was read without an index, once no session of a worker is left.
 async fn scans(connection: &mut PgConnection) -> BTreeMap<String, i64> {
+    let mut left = 0;
     for _ in 0..600 {
         let others: i64 = sqlx::query_scalar(
             "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
@@ -49,11 +50,13 @@ async fn scans(connection: &mut PgConnection) -> BTreeMap<String, i64> {
         .fetch_one(&mut *connection)
         .await
         .expect("sessions");
+        left = others;
         if others == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(left, 0, "sessions are left");
     let scans: Vec<(String, i64)> =
         sqlx::query_as("select relname::text, seq_scan from pg_stat_user_tables order by relname")
             .fetch_all(connection)
@@ -76,7 +79,8 @@ async fn no_page_reads_a_table_that_grows_without_an_index() {
     drop(site);
     fresh.store.close().await;
     let mut other = PgConnection::connect(url).await.expect("a connection");
-    // The planner then reads a whole table only if no index helps, however small the table is.
+    // The planner then reads a whole table only if it has no index for the statement, however small the table is. How much of an
+    // index the statements read is measured with a million clients (benches/throughput).
     let name: String = sqlx::query_scalar("select current_database()::text")
         .fetch_one(&mut other)
         .await
@@ -121,10 +125,7 @@ async fn no_page_reads_a_table_that_grows_without_an_index() {
             .send()
             .await
             .expect("a response");
-        assert!(
-            answer.status().is_success() || path.starts_with("/statements"),
-            "{path}"
-        );
+        assert_eq!(answer.status(), 200, "{path}");
     }
     while let Some(address) = left.pop() {
         let route = routes.iter_mut().find(|(route, _)| serves(route, &address));

@@ -33,7 +33,7 @@ async fn every_worker_shows_what_all_have_counted(fresh: Fresh) {
     assert_eq!(counted[1].changes.by_event, counted[1].changes.total());
     assert!(counted[1].changes.total() > 0);
     assert_eq!(steps(&other, 1, 1).await[0].events(), 0, "not yet recorded");
-    // Recording twice, also after a failure that hid a success, counts once.
+    // Recording twice counts once.
     for _ in 0..2 {
         one.record_activity().await.expect("recorded");
     }

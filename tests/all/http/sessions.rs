@@ -465,7 +465,7 @@ async fn actions_are_slowed_down_where_sign_ins_have_failed() {
     }
     guesser.sign_in("guess").await;
     let admitted = act_until_refused(&operator, &csrf).await;
-    assert!(admitted >= 10, "{admitted}");
+    assert!((10..30).contains(&admitted), "{admitted}");
     // The same with a token: what an operator does over the API is an action too, and nothing else is.
     let mut refused = None;
     for _ in 0..1_000 {
@@ -504,7 +504,7 @@ async fn wrong_tokens_of_programs_slow_down_actions_and_no_sign_in() {
     }
     assert_eq!(operator.sign_in(TOKEN).await.status(), StatusCode::SEE_OTHER);
     let csrf = operator.csrf().await;
-    assert!(act_until_refused(&operator, &csrf).await >= 10);
+    assert!((10..30).contains(&act_until_refused(&operator, &csrf).await));
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ fn connections_that_cannot_be_accepted_are_a_line_when_that_begins_and_one_when_
     let open = std::fs::read_dir(format!("/proc/{}/fd", worker.id())).expect("its files");
     let open = u64::try_from(open.count()).expect("a number");
     worker.limit_open_files(open);
-    let waiting: Vec<TcpStream> = (0..5)
+    let waiting: Vec<TcpStream> = (0..50)
         .map(|_| TcpStream::connect(("127.0.0.1", worker.port)).expect("a connection that waits"))
         .collect();
     let (begins, ends) = ("cannot accept connections", "connections are accepted again");
