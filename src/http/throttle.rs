@@ -15,7 +15,7 @@ const FREE: u32 = 5;
 const LONGEST: Duration = Duration::from_mins(15);
 /// After that long without a failure, the failures of an address are forgotten. Longer than the longest wait.
 const FORGET: Duration = Duration::from_mins(30);
-/// Addresses that are remembered. Beyond that, the one with the oldest failure is forgotten.
+/// Addresses that are remembered. Beyond that, one without failed sign-ins is forgotten, or the one with the oldest failure.
 const MOST_ADDRESSES: usize = 4_096;
 /// Failed sign-ins of all addresses together: so many at once, and then one in each interval.
 const OF_ALL: u32 = 100;
