@@ -179,7 +179,7 @@ fn verification(verified: &Verified) -> Markup {
         Tone::Bad,
         &html! {
             p { b { "The stored state differs from the event log." } " Run " code { "tenure rebuild " (verified.key) } " to repair it." }
-            ul.plain { @for difference in &verified.differences { li { (difference) } } }
+            ul.plain { @for difference in &verified.differences { li { (ui::coded(difference)) } } }
         },
     )
 }
