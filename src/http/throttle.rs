@@ -15,6 +15,8 @@ const FREE: u32 = 5;
 const LONGEST: Duration = Duration::from_mins(15);
 /// After that long without a failure, the failures of an address are forgotten. Longer than the longest wait.
 const FORGET: Duration = Duration::from_mins(30);
+/// How often old failures are looked for: each time would be a search for each wrong token.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 /// Addresses that are remembered. Beyond that, one without failed sign-ins is forgotten, or the one with the oldest failure.
 const MOST_ADDRESSES: usize = 4_096;
 /// Failed sign-ins of all addresses together: so many at once, and then one in each interval.
@@ -154,7 +156,7 @@ impl State {
     /// The failures of an address, which has sent a wrong token now.
     fn of(&mut self, address: IpAddr, now: Instant) -> &mut Failures {
         let prefix = Prefix::from(address);
-        if now.duration_since(self.forgotten) >= EVERY {
+        if now.duration_since(self.forgotten) >= FORGET_EVERY {
             self.forgotten = now;
             self.addresses
                 .retain(|_, failures| now.duration_since(failures.last) < FORGET);

@@ -61,19 +61,17 @@ impl Presence {
         // Neither waits for the other: a worker that stops is not gone because its counts cannot be written.
         let (removed, counted) = tokio::join!(in_time(removing), in_time(counting));
         if let Err(why) = removed {
-            tracing::debug!(why, "this worker stops and stays listed as gone");
+            tracing::debug!(%why, "this worker stops and stays listed as gone");
         }
         if let Err(why) = counted {
-            tracing::debug!(why, "the last counts of this worker are lost");
+            tracing::debug!(%why, "the last counts of this worker are lost");
         }
     }
 }
 
-async fn in_time(write: impl Future<Output = Result<(), StoreError>>) -> Result<(), String> {
-    match tokio::time::timeout(END_WITHIN, write).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err("the store did not answer".to_owned()),
-    }
+async fn in_time(write: impl Future<Output = Result<(), StoreError>>) -> Result<(), StoreError> {
+    let late = |_| Err(StoreError::Unavailable("the store did not answer".into()));
+    tokio::time::timeout(END_WITHIN, write).await.unwrap_or_else(late)
 }
 
 /// Records the worker until it is stopped. Without the store, nobody could read the record either.

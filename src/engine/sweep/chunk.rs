@@ -101,7 +101,9 @@ impl Engine {
             }
         };
         let examined = stored.len();
-        let swept: Vec<ClientKey> = stored.iter().map(|stored| stored.key.clone()).collect();
+        let failing = self
+            .unsweepable
+            .among(pass.sweep, stored.iter().map(|stored| &stored.key));
         let (mut commit, changes) = plan::plan_sweep(stored, pass.sweep, pass.until, self.now(), &policies);
         let counts = RunCounts {
             examined: count(examined),
@@ -113,8 +115,10 @@ impl Engine {
         if let Some(batch) = batch {
             carry_out(batch, &commit).await?;
             self.announce(&commit);
-            for key in self.unsweepable.succeed(pass.sweep, &swept) {
-                tracing::info!(sweep = %pass.sweep, client = %key, "the client is swept again");
+            for key in failing {
+                if self.unsweepable.succeed(pass.sweep, key.clone()) {
+                    tracing::info!(sweep = %pass.sweep, client = %key, "the client is swept again");
+                }
             }
         }
         Ok(Swept { counts, changes })

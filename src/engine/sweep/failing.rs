@@ -28,14 +28,20 @@ impl FailingClients {
         failing.insert(client, now).is_none()
     }
 
-    /// Notes that these clients were swept, and returns those that had failed.
-    pub fn succeed<'k>(&self, sweep: Sweep, keys: &'k [ClientKey]) -> Vec<&'k ClientKey> {
-        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Those of these clients that fail. Usually none does, and nothing is copied.
+    pub fn among<'k>(&self, sweep: Sweep, keys: impl Iterator<Item = &'k ClientKey>) -> Vec<ClientKey> {
+        let failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.is_empty() {
             return Vec::new();
         }
-        let failed = |key: &&ClientKey| failing.remove(&(sweep, (*key).clone())).is_some();
-        keys.iter().filter(failed).collect()
+        let fails = |key: &ClientKey| failing.contains_key(&(sweep, key.clone()));
+        keys.filter(|key| fails(key)).cloned().collect()
+    }
+
+    /// Notes that a client was swept. True: it had failed.
+    pub fn succeed(&self, sweep: Sweep, key: ClientKey) -> bool {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.remove(&(sweep, key)).is_some()
     }
 }
 
@@ -54,8 +60,10 @@ mod tests {
         assert!(!failing.fail(Sweep::AccessExpiry, &key(1), now));
         assert!(failing.fail(Sweep::RequestLapse, &key(1), now));
         let keys = [key(0), key(1)];
-        assert_eq!(failing.succeed(Sweep::AccessExpiry, &keys), [&key(1)]);
-        assert!(failing.succeed(Sweep::AccessExpiry, &keys).is_empty());
+        assert_eq!(failing.among(Sweep::AccessExpiry, keys.iter()), [key(1)]);
+        assert!(failing.succeed(Sweep::AccessExpiry, key(1)));
+        assert!(!failing.succeed(Sweep::AccessExpiry, key(1)));
+        assert!(failing.among(Sweep::AccessExpiry, keys.iter()).is_empty());
         assert!(failing.fail(Sweep::AccessExpiry, &key(1), now));
         assert!(failing.fail(Sweep::AccessExpiry, &key(1), now + FORGOTTEN_AFTER));
     }
